@@ -1,0 +1,25 @@
+PREFIX ?= /usr/local
+ARGS ?=
+
+.PHONY: build run test check bench sanitize install
+
+build:
+	cargo build --release --locked
+
+run: build
+	./target/release/redoxide-server $(ARGS)
+
+test: build
+	cargo test --release --locked
+
+check:
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+
+bench: build
+	cargo bench --locked --bench compare -- $(ARGS)
+
+install: build
+	install -D -m 755 target/release/redoxide-server $(DESTDIR)$(PREFIX)/bin/redoxide-server
+	for name in redis-server redis-check-rdb redis-check-aof redis-sentinel; do \
+	  ln -sf redoxide-server $(DESTDIR)$(PREFIX)/bin/$$name; done

@@ -1,0 +1,3 @@
+//! Compares this server with its peers.
+
+fn main() {}

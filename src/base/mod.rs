@@ -1,0 +1,1 @@
+//! What any program might need: numbers as text, glob, checksums, random numbers, hashing, time types.

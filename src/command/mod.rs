@@ -1,0 +1,1 @@
+//! `Context`, `Args`, and one file per command family.

@@ -1,0 +1,1 @@
+//! The directive table, the redis.conf syntax, CONFIG GET/SET/REWRITE.

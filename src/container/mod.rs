@@ -1,0 +1,1 @@
+//! Copy-on-write containers: the epoch domain, `CowTable`, `CowTree`.

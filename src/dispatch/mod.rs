@@ -1,0 +1,1 @@
+//! The machine's entry: look-up, guards, call, MULTI, propagation, cron.

@@ -1,0 +1,1 @@
+//! Databases: look-up, expiry, watched keys, snapshots.

@@ -1,0 +1,3 @@
+//! The `redoxide-server` binary.
+
+fn main() {}

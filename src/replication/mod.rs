@@ -1,0 +1,1 @@
+//! Replication state machines: events in, actions out.

@@ -1,0 +1,1 @@
+//! Incremental RESP2/RESP3 request parser and reply writer.

@@ -1,0 +1,1 @@
+//! Counters, latency monitor, slow log.
