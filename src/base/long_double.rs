@@ -70,8 +70,61 @@ impl LongDouble {
         matches!(self, LongDouble::Nan)
     }
 
+    /// Appends the number with up to 17 decimals, without trailing zeros and never as `-0`: `10.5`, `3`, `0.1`.
+    /// A number that is not finite prints as `inf`, `-inf` or `nan`.
+    pub fn push(&self, out: &mut Vec<u8>) {
+        let (negative, mantissa, exponent) = match *self {
+            LongDouble::Finite {
+                negative,
+                mantissa,
+                exponent,
+            } => (negative, mantissa, exponent),
+            LongDouble::Infinite { negative: false } => return out.extend_from_slice(b"inf"),
+            LongDouble::Infinite { negative: true } => return out.extend_from_slice(b"-inf"),
+            LongDouble::Nan => return out.extend_from_slice(b"nan"),
+        };
+        let start = out.len();
+        if negative {
+            out.push(b'-');
+        }
+        if exponent >= 0 {
+            push_big(out, mantissa, exponent as usize);
+        } else {
+            let shift = exponent.unsigned_abs();
+            let mut whole = mantissa.checked_shr(shift).unwrap_or(0);
+            let fraction = if shift >= 64 {
+                mantissa
+            } else {
+                mantissa & ((1 << shift) - 1)
+            };
+            // fraction × 10^17 / 2^shift, to nearest even.
+            let scaled = u128::from(fraction) * 10u128.pow(17);
+            let mut decimals = scaled.checked_shr(shift).unwrap_or(0);
+            if shift < 128 {
+                let lost = scaled & ((1 << shift) - 1);
+                let half = 1u128 << (shift - 1);
+                if lost > half || (lost == half && decimals & 1 == 1) {
+                    decimals += 1;
+                }
+            }
+            if decimals == 10u128.pow(17) {
+                decimals = 0;
+                whole += 1;
+            }
+            let text = format!("{whole}.{decimals:017}");
+            out.extend_from_slice(text.trim_end_matches('0').trim_end_matches('.').as_bytes());
+        }
+        if out.get(start..) == Some(b"-0") {
+            out.remove(start);
+        }
+    }
+}
+
+impl std::ops::Add for LongDouble {
+    type Output = LongDouble;
+
     /// The sum, rounded once to nearest even.
-    pub fn add(self, other: LongDouble) -> LongDouble {
+    fn add(self, other: LongDouble) -> LongDouble {
         use LongDouble::{Finite, Infinite, Nan};
         match (self, other) {
             (Nan, _) | (_, Nan) => Nan,
@@ -131,55 +184,6 @@ impl LongDouble {
                     round(low_negative, low - high, exponent, false)
                 }
             }
-        }
-    }
-
-    /// Appends the number with up to 17 decimals, without trailing zeros and never as `-0`: `10.5`, `3`, `0.1`.
-    /// A number that is not finite prints as `inf`, `-inf` or `nan`.
-    pub fn push(&self, out: &mut Vec<u8>) {
-        let (negative, mantissa, exponent) = match *self {
-            LongDouble::Finite {
-                negative,
-                mantissa,
-                exponent,
-            } => (negative, mantissa, exponent),
-            LongDouble::Infinite { negative: false } => return out.extend_from_slice(b"inf"),
-            LongDouble::Infinite { negative: true } => return out.extend_from_slice(b"-inf"),
-            LongDouble::Nan => return out.extend_from_slice(b"nan"),
-        };
-        let start = out.len();
-        if negative {
-            out.push(b'-');
-        }
-        if exponent >= 0 {
-            push_big(out, mantissa, exponent as usize);
-        } else {
-            let shift = exponent.unsigned_abs();
-            let mut whole = mantissa.checked_shr(shift).unwrap_or(0);
-            let fraction = if shift >= 64 {
-                mantissa
-            } else {
-                mantissa & ((1 << shift) - 1)
-            };
-            // fraction × 10^17 / 2^shift, to nearest even.
-            let scaled = u128::from(fraction) * 10u128.pow(17);
-            let mut decimals = scaled.checked_shr(shift).unwrap_or(0);
-            if shift < 128 {
-                let lost = scaled & ((1 << shift) - 1);
-                let half = 1u128 << (shift - 1);
-                if lost > half || (lost == half && decimals & 1 == 1) {
-                    decimals += 1;
-                }
-            }
-            if decimals == 10u128.pow(17) {
-                decimals = 0;
-                whole += 1;
-            }
-            let text = format!("{whole}.{decimals:017}");
-            out.extend_from_slice(text.trim_end_matches('0').trim_end_matches('.').as_bytes());
-        }
-        if out.get(start..) == Some(b"-0") {
-            out.remove(start);
         }
     }
 }
@@ -513,11 +517,7 @@ mod tests {
     }
 
     fn sum(a: &str, b: &str) -> String {
-        print(
-            LongDouble::parse(a.as_bytes())
-                .unwrap()
-                .add(LongDouble::parse(b.as_bytes()).unwrap()),
-        )
+        print(LongDouble::parse(a.as_bytes()).unwrap() + LongDouble::parse(b.as_bytes()).unwrap())
     }
 
     #[test]
@@ -552,7 +552,7 @@ mod tests {
             assert!(LongDouble::parse(text.as_bytes()).is_some(), "{text}");
         }
         let infinite = LongDouble::parse(b"inf").unwrap();
-        assert!(infinite.add(LongDouble::parse(b"-inf").unwrap()).is_nan());
-        assert!(!infinite.add(infinite).is_finite());
+        assert!((infinite + LongDouble::parse(b"-inf").unwrap()).is_nan());
+        assert!(!(infinite + infinite).is_finite());
     }
 }
