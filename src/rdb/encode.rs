@@ -1,0 +1,427 @@
+//! Writes RDB: a snapshot's keys as a stream of chunks, for a file, a replica, or a check.
+//!
+//! The writer fills one buffer and hands it to the sink when it has grown to `CHUNK_BYTES`; that
+//! and the compressor's scratch is all the memory it takes, however large a value is (a value
+//! above `COMPRESSED_BYTES_MAX` is written plain, so that it need not be held compressed).
+//! The sink may keep the buffer it is given (a channel) or leave it (a file).
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::{Access, Dialect, VERSION, VERSION_CHECKSUM, lzf, opcode, string_form};
+use crate::base::crc64::crc64;
+use crate::base::time::UnixMs;
+
+/// The sink gets chunks of about this size.
+pub const CHUNK_BYTES: usize = 128 << 10;
+/// Strings of at most this length are never compressed.
+const PLAIN_BYTES_MAX: usize = 20;
+/// Strings above this are written plain: compressed they would have to be held whole.
+const COMPRESSED_BYTES_MAX: usize = 64 << 20;
+/// The flag to stop is looked at once in so many keys.
+const CANCEL_EVERY: u64 = 64;
+
+/// How to write.
+#[derive(Debug, Clone)]
+pub struct EncodeOptions {
+    /// The header; REDIS 11 by default.
+    pub dialect: Dialect,
+    /// rdbcompression.
+    pub compression: bool,
+    /// rdbchecksum; off writes a trailer of zeros.
+    pub checksum: bool,
+    /// Which access data the eviction policy wants kept.
+    pub access: KeepAccess,
+    /// Fields in front of the keys, in order; see [`standard_aux`].
+    pub aux: Vec<(&'static str, String)>,
+}
+
+impl Default for EncodeOptions {
+    fn default() -> Self {
+        EncodeOptions {
+            dialect: Dialect::Redis(VERSION),
+            compression: true,
+            checksum: true,
+            access: KeepAccess::None,
+            aux: Vec::new(),
+        }
+    }
+}
+
+/// Which access data is written: it follows maxmemory-policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeepAccess {
+    /// Neither an LRU nor an LFU policy.
+    None,
+    /// An LRU policy: IDLE.
+    Idle,
+    /// An LFU policy: FREQ.
+    Frequency,
+}
+
+/// Where a replica that loads the file stands in its master's stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicationPoint {
+    /// The database that the stream has selected.
+    pub stream_db: i64,
+    /// 40 hexadecimal digits.
+    pub id: String,
+    /// Bytes of the stream that the snapshot contains.
+    pub offset: i64,
+}
+
+/// The fields that Redis writes, in its order. `version` is the Redis (or Valkey) release reported,
+/// `aof_base` tells that the file is the base of an append-only file.
+pub fn standard_aux(
+    dialect: Dialect,
+    version: &str,
+    now: UnixMs,
+    used_memory_bytes: u64,
+    replication: Option<&ReplicationPoint>,
+    aof_base: bool,
+) -> Vec<(&'static str, String)> {
+    let name = match dialect {
+        Dialect::Redis(_) => "redis-ver",
+        Dialect::Valkey(_) => "valkey-ver",
+    };
+    let mut aux = vec![
+        (name, version.to_string()),
+        ("redis-bits", usize::BITS.to_string()),
+        ("ctime", (now / 1000).to_string()),
+        ("used-mem", used_memory_bytes.to_string()),
+    ];
+    if let Some(point) = replication {
+        aux.push(("repl-stream-db", point.stream_db.to_string()));
+        aux.push(("repl-id", point.id.clone()));
+        aux.push(("repl-offset", point.offset.to_string()));
+    }
+    aux.push(("aof-base", u8::from(aof_base).to_string()));
+    aux
+}
+
+/// Why a stream was not finished.
+#[derive(Debug)]
+pub enum EncodeError {
+    /// The flag was raised.
+    Cancelled,
+    /// The sink's error.
+    Sink(io::Error),
+}
+
+impl std::fmt::Display for EncodeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            EncodeError::Cancelled => f.write_str("cancelled"),
+            EncodeError::Sink(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for EncodeError {}
+
+impl From<io::Error> for EncodeError {
+    fn from(error: io::Error) -> Self {
+        EncodeError::Sink(error)
+    }
+}
+
+/// What the encoding thread and the loop share while a stream is written.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Raised by the loop to stop the encoder.
+    pub cancel: AtomicBool,
+    /// Keys written so far (INFO's current_save_keys_processed).
+    pub keys: AtomicU64,
+}
+
+/// What was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Written {
+    /// Keys of all databases.
+    pub keys: u64,
+    /// Bytes, header and trailer included.
+    pub bytes: u64,
+}
+
+/// Writes the parts of a stream, in order: [`Encoder::new`], then per database
+/// [`Encoder::select`] and its keys, then [`Encoder::finish`].
+pub struct Encoder<'a, S> {
+    sink: S,
+    chunk: Vec<u8>,
+    checksum: Option<u64>,
+    has_trailer: bool,
+    compressor: Option<lzf::Compressor>,
+    scratch: Vec<u8>,
+    access: KeepAccess,
+    progress: &'a Progress,
+    written: Written,
+}
+
+impl<'a, S> Encoder<'a, S>
+where
+    S: FnMut(&mut Vec<u8>) -> io::Result<()>,
+{
+    /// Starts a stream with the header and the AUX fields.
+    pub fn new(
+        options: &EncodeOptions,
+        progress: &'a Progress,
+        sink: S,
+    ) -> Result<Self, EncodeError> {
+        let has_trailer = match options.dialect {
+            Dialect::Redis(version) => version >= VERSION_CHECKSUM,
+            Dialect::Valkey(_) => true,
+        };
+        let mut encoder = Encoder {
+            sink,
+            chunk: Vec::with_capacity(CHUNK_BYTES + (4 << 10)),
+            checksum: options.checksum.then_some(0),
+            has_trailer,
+            compressor: options.compression.then(lzf::Compressor::new),
+            scratch: Vec::new(),
+            access: options.access,
+            progress,
+            written: Written::default(),
+        };
+        encoder
+            .chunk
+            .extend_from_slice(options.dialect.magic().as_bytes());
+        for (name, value) in &options.aux {
+            encoder.chunk.push(opcode::AUX);
+            encoder.string(name.as_bytes())?;
+            encoder.string(value.as_bytes())?;
+        }
+        Ok(encoder)
+    }
+
+    /// The keys that follow are of database `db`, which has `keys` of them, `expires` with a
+    /// deadline.
+    pub fn select(&mut self, db: usize, keys: u64, expires: u64) -> Result<(), EncodeError> {
+        self.chunk.push(opcode::SELECTDB);
+        push_length(&mut self.chunk, db as u64);
+        self.chunk.push(opcode::RESIZEDB);
+        push_length(&mut self.chunk, keys);
+        push_length(&mut self.chunk, expires);
+        self.flush_full()
+    }
+
+    /// A key with a string value.
+    pub fn string_key(
+        &mut self,
+        key: &[u8],
+        value: StringSource<'_>,
+        expire_at_ms: Option<UnixMs>,
+        access: Access,
+    ) -> Result<(), EncodeError> {
+        if self.written.keys.is_multiple_of(CANCEL_EVERY) {
+            self.poll_cancel()?;
+        }
+        self.written.keys += 1;
+        self.attributes(expire_at_ms, access);
+        self.chunk.push(super::value::STRING);
+        self.string(key)?;
+        match value {
+            StringSource::Int(value) => self.int(value)?,
+            StringSource::Bytes(bytes) => self.string(bytes)?,
+            StringSource::Pieces { length, pieces } => self.pieces(length, pieces)?,
+        }
+        self.flush_full()
+    }
+
+    /// Ends the stream: end mark, checksum, last chunk.
+    pub fn finish(mut self) -> Result<Written, EncodeError> {
+        self.chunk.push(opcode::EOF);
+        self.flush()?;
+        if self.has_trailer {
+            self.chunk
+                .extend_from_slice(&self.checksum.unwrap_or(0).to_le_bytes());
+            self.checksum = None;
+            self.flush()?;
+        }
+        self.progress
+            .keys
+            .store(self.written.keys, Ordering::Relaxed);
+        Ok(self.written)
+    }
+
+    fn attributes(&mut self, expire_at_ms: Option<UnixMs>, access: Access) {
+        if let Some(at) = expire_at_ms {
+            self.chunk.push(opcode::EXPIRETIME_MS);
+            self.chunk.extend_from_slice(&at.to_le_bytes());
+        }
+        match (self.access, access) {
+            (KeepAccess::Idle, Access::Idle(seconds)) => {
+                self.chunk.push(opcode::IDLE);
+                push_length(&mut self.chunk, seconds);
+            }
+            (KeepAccess::Frequency, Access::Frequency(counter)) => {
+                self.chunk.extend_from_slice(&[opcode::FREQ, counter]);
+            }
+            (KeepAccess::None | KeepAccess::Idle | KeepAccess::Frequency, _) => {}
+        }
+    }
+
+    /// A string in its shortest form.
+    fn string(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        if let Some(value) = short_int(bytes) {
+            push_int32(&mut self.chunk, value);
+            return Ok(());
+        }
+        if (PLAIN_BYTES_MAX + 1..=COMPRESSED_BYTES_MAX).contains(&bytes.len())
+            && self.compressed(bytes)?
+        {
+            return Ok(());
+        }
+        push_length(&mut self.chunk, bytes.len() as u64);
+        self.raw(bytes)
+    }
+
+    /// Writes `bytes` as LZF if that saves space.
+    fn compressed(&mut self, bytes: &[u8]) -> Result<bool, EncodeError> {
+        let Some(compressor) = &mut self.compressor else {
+            return Ok(false);
+        };
+        self.scratch.clear();
+        let Some(count) = compressor.compress(bytes, &mut self.scratch, bytes.len() - 4) else {
+            return Ok(false);
+        };
+        self.chunk.push(string_form::LZF);
+        push_length(&mut self.chunk, count as u64);
+        push_length(&mut self.chunk, bytes.len() as u64);
+        let scratch = std::mem::take(&mut self.scratch);
+        self.raw(&scratch)?;
+        self.scratch = scratch;
+        // One huge value must not cost its size for the rest of the save.
+        self.scratch.shrink_to(1 << 20);
+        Ok(true)
+    }
+
+    fn int(&mut self, value: i64) -> Result<(), EncodeError> {
+        if let Ok(value) = i32::try_from(value) {
+            push_int32(&mut self.chunk, value);
+            return Ok(());
+        }
+        let mut text = Vec::with_capacity(20);
+        crate::base::num::push_i64(&mut text, value);
+        push_length(&mut self.chunk, text.len() as u64);
+        self.raw(&text)
+    }
+
+    /// A string that stands in pieces: gathered for the compressor if it is not too long.
+    fn pieces(&mut self, length: u64, pieces: Pieces<'_>) -> Result<(), EncodeError> {
+        if self.compressor.is_some() && length <= COMPRESSED_BYTES_MAX as u64 {
+            let mut whole = Vec::with_capacity(length as usize);
+            pieces.for_each(|piece| whole.extend_from_slice(piece));
+            return self.string(&whole);
+        }
+        push_length(&mut self.chunk, length);
+        let mut left = length;
+        for piece in pieces {
+            left = left.saturating_sub(piece.len() as u64);
+            self.poll_cancel()?;
+            self.raw(piece)?;
+        }
+        assert_eq!(left, 0, "the pieces of a string must add up to its length");
+        Ok(())
+    }
+
+    /// Bytes as they are, in pieces that keep the chunk near its size.
+    fn raw(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        if bytes.len() <= CHUNK_BYTES {
+            self.chunk.extend_from_slice(bytes);
+            return self.flush_full();
+        }
+        for piece in bytes.chunks(CHUNK_BYTES) {
+            self.poll_cancel()?;
+            self.chunk.extend_from_slice(piece);
+            self.flush_full()?;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn flush_full(&mut self) -> Result<(), EncodeError> {
+        if self.chunk.len() < CHUNK_BYTES {
+            Ok(())
+        } else {
+            self.flush()
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), EncodeError> {
+        self.poll_cancel()?;
+        if let Some(checksum) = &mut self.checksum {
+            *checksum = crc64(*checksum, &self.chunk);
+        }
+        self.written.bytes += self.chunk.len() as u64;
+        (self.sink)(&mut self.chunk)?;
+        self.chunk.clear();
+        self.chunk.reserve(CHUNK_BYTES + (4 << 10));
+        Ok(())
+    }
+
+    #[inline]
+    fn poll_cancel(&self) -> Result<(), EncodeError> {
+        self.progress
+            .keys
+            .store(self.written.keys, Ordering::Relaxed);
+        match self.progress.cancel.load(Ordering::Relaxed) {
+            true => Err(EncodeError::Cancelled),
+            false => Ok(()),
+        }
+    }
+}
+
+/// The pieces of a string that does not stand in one place.
+pub type Pieces<'p> = &'p mut dyn Iterator<Item = &'p [u8]>;
+
+/// A string value to write.
+pub enum StringSource<'p> {
+    /// A number.
+    Int(i64),
+    /// The bytes.
+    Bytes(&'p [u8]),
+    /// The bytes in pieces that add up to `length`.
+    Pieces {
+        /// Bytes in all.
+        length: u64,
+        /// The pieces, in order.
+        pieces: Pieces<'p>,
+    },
+}
+
+/// Appends a length in its shortest form.
+pub(super) fn push_length(out: &mut Vec<u8>, length: u64) {
+    if length < 1 << 6 {
+        out.push(length as u8);
+    } else if length < 1 << 14 {
+        out.extend_from_slice(&[0x40 | (length >> 8) as u8, length as u8]);
+    } else if let Ok(length) = u32::try_from(length) {
+        out.push(0x80);
+        out.extend_from_slice(&length.to_be_bytes());
+    } else {
+        out.push(0x81);
+        out.extend_from_slice(&length.to_be_bytes());
+    }
+}
+
+/// Appends a number in the shortest of the three integer forms.
+fn push_int32(out: &mut Vec<u8>, value: i32) {
+    if let Ok(value) = i8::try_from(value) {
+        out.extend_from_slice(&[string_form::INT8, value as u8]);
+    } else if let Ok(value) = i16::try_from(value) {
+        out.push(string_form::INT16);
+        out.extend_from_slice(&value.to_le_bytes());
+    } else {
+        out.push(string_form::INT32);
+        out.extend_from_slice(&value.to_le_bytes());
+    }
+}
+
+/// The number that a text is the canonical decimal form of, if it fits 32 bits.
+#[inline]
+fn short_int(text: &[u8]) -> Option<i32> {
+    if text.len() > 11 {
+        return None;
+    }
+    crate::base::num::parse_i64(text).and_then(|value| i32::try_from(value).ok())
+}

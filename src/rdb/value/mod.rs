@@ -1,0 +1,117 @@
+//! The types of value: one row each, and for those that can be loaded one file each.
+//!
+//! A value may be larger than what is there of the stream. `start` reads its head and gives
+//! either the whole value or a state, whose `step` gives records as bytes come in; memory stays
+//! bounded by a piece of it.
+//!
+//! To add a type: a file with its state, an arm in [`State`], `start: Some(…)` in its row.
+
+pub(super) mod string;
+
+use super::Dialect;
+use super::decode::{Batch, Value};
+use super::reader::{Reader, Stop};
+
+/// The byte of a string.
+pub const STRING: u8 = 0;
+
+/// A type of value in a file.
+pub struct Type {
+    /// The byte in front of the key.
+    pub code: u8,
+    /// Which magic it has this meaning under.
+    pub under: Under,
+    /// Its name, as `redis-check-rdb` prints it.
+    pub name: &'static str,
+    /// Reads the head of a value; `None`: cannot be loaded yet.
+    pub(super) start: Option<Start>,
+}
+
+/// Reads the head of a value, strings bounded by `bytes_max`.
+pub(super) type Start = fn(&mut Reader<'_>, u64, &mut Batch) -> Result<Started, Stop>;
+
+/// What the head of a value gave.
+pub(super) struct Started {
+    /// The value, or its first piece.
+    pub value: Value,
+    /// What reads the rest.
+    pub rest: Option<State>,
+}
+
+/// A value whose rest is still to be read.
+#[derive(Debug)]
+pub(super) enum State {
+    /// A long string.
+    String(string::State),
+}
+
+impl State {
+    /// Reads on; true when the value is whole.
+    pub fn step(&mut self, reader: &mut Reader<'_>, batch: &mut Batch) -> Result<bool, Stop> {
+        match self {
+            State::String(state) => state.step(reader, batch),
+        }
+    }
+}
+
+/// Which magic a code belongs to: REDIS and VALKEY went apart after version 11.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Under {
+    /// Both.
+    Both,
+    /// REDIS only.
+    Redis,
+    /// VALKEY only.
+    Valkey,
+}
+
+const fn row(code: u8, under: Under, name: &'static str, start: Option<Start>) -> Type {
+    Type {
+        code,
+        under,
+        name,
+        start,
+    }
+}
+
+/// All types, by their byte.
+pub const TYPES: &[Type] = &[
+    row(STRING, Under::Both, "string", Some(string::start)),
+    row(1, Under::Both, "list-linked", None),
+    row(2, Under::Both, "set-hashtable", None),
+    row(3, Under::Both, "zset-v1", None),
+    row(4, Under::Both, "hash-hashtable", None),
+    row(5, Under::Both, "zset-v2", None),
+    row(6, Under::Both, "module-pre-release", None),
+    row(7, Under::Both, "module-value", None),
+    row(9, Under::Both, "hash-zipmap", None),
+    row(10, Under::Both, "list-ziplist", None),
+    row(11, Under::Both, "set-intset", None),
+    row(12, Under::Both, "zset-ziplist", None),
+    row(13, Under::Both, "hash-ziplist", None),
+    row(14, Under::Both, "quicklist", None),
+    row(15, Under::Both, "stream", None),
+    row(16, Under::Both, "hash-listpack", None),
+    row(17, Under::Both, "zset-listpack", None),
+    row(18, Under::Both, "quicklist-v2", None),
+    row(19, Under::Both, "stream-v2", None),
+    row(20, Under::Both, "set-listpack", None),
+    row(21, Under::Both, "stream-v3", None),
+    row(22, Under::Redis, "hash-hashtable-md-pre-release", None),
+    row(22, Under::Valkey, "hash-v2", None),
+    row(23, Under::Redis, "hash-listpack-md-pre-release", None),
+    row(24, Under::Redis, "hash-hashtable-md", None),
+    row(25, Under::Redis, "hash-listpack-md", None),
+];
+
+/// The row of a byte under a magic.
+pub(super) fn find(code: u8, dialect: Dialect) -> Option<&'static Type> {
+    TYPES.iter().find(|row| {
+        row.code == code
+            && match (row.under, dialect) {
+                (Under::Both, _) => true,
+                (Under::Redis, Dialect::Redis(_)) | (Under::Valkey, Dialect::Valkey(_)) => true,
+                (Under::Redis, Dialect::Valkey(_)) | (Under::Valkey, Dialect::Redis(_)) => false,
+            }
+    })
+}
