@@ -12,7 +12,7 @@ use std::io::{self, Read};
 use super::error::{RdbError, RdbErrorKind};
 use super::reader::{Reader, Span, Stop};
 use super::value::{self, State};
-use super::{Access, Dialect, VERSION_CHECKSUM, VERSION_MAX, VERSION_VALKEY, opcode};
+use super::{Access, Dialect, VERSION_AUX, VERSION_CHECKSUM, VERSION_MAX, VERSION_VALKEY, opcode};
 use crate::base::crc64::crc64;
 use crate::base::hash::HashSeed;
 use crate::base::time::UnixMs;
@@ -325,6 +325,10 @@ impl Decoder {
         let bytes_max = self.options.string_bytes_max;
         let code = reader.byte()?;
         match code {
+            // A damaged version digit must not pass for an old file, which has no checksum.
+            opcode::AUX | opcode::RESIZEDB if !self.dialect.is_since(VERSION_AUX) => {
+                return Err(RdbErrorKind::UnknownType(code).into());
+            }
             opcode::EXPIRETIME_MS => self.expire_at_ms = Some(i64::from_le_bytes(reader.array()?)),
             opcode::EXPIRETIME => {
                 let seconds = i64::from(i32::from_le_bytes(reader.array()?));
@@ -349,9 +353,9 @@ impl Decoder {
                 }
             }
             opcode::EOF => {
-                self.next = match self.dialect {
-                    Dialect::Redis(version) if version < VERSION_CHECKSUM => Next::Nothing,
-                    Dialect::Redis(_) | Dialect::Valkey(_) => Next::Trailer,
+                self.next = match self.dialect.is_since(VERSION_CHECKSUM) {
+                    true => Next::Trailer,
+                    false => Next::Nothing,
                 };
             }
             opcode::FUNCTION2 | opcode::FUNCTION_PRE_GA => {

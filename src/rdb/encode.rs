@@ -8,7 +8,10 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::{Access, Dialect, VERSION, VERSION_CHECKSUM, lzf, opcode, string_form};
+use super::{
+    Access, Dialect, VERSION, VERSION_ACCESS, VERSION_AUX, VERSION_CHECKSUM, lzf, opcode,
+    string_form,
+};
 use crate::base::crc64::crc64;
 use crate::base::time::UnixMs;
 
@@ -24,7 +27,7 @@ const CANCEL_EVERY: u64 = 64;
 /// How to write.
 #[derive(Debug, Clone)]
 pub struct EncodeOptions {
-    /// The header; REDIS 11 by default.
+    /// The header, REDIS 11 by default; records that a version does not know are left out.
     pub dialect: Dialect,
     /// rdbcompression.
     pub compression: bool,
@@ -149,7 +152,7 @@ pub struct Encoder<'a, S> {
     sink: S,
     chunk: Vec<u8>,
     checksum: Option<u64>,
-    has_trailer: bool,
+    dialect: Dialect,
     compressor: Option<lzf::Compressor>,
     scratch: Vec<u8>,
     access: KeepAccess,
@@ -167,25 +170,26 @@ where
         progress: &'a Progress,
         sink: S,
     ) -> Result<Self, EncodeError> {
-        let has_trailer = match options.dialect {
-            Dialect::Redis(version) => version >= VERSION_CHECKSUM,
-            Dialect::Valkey(_) => true,
+        let access = match options.dialect.is_since(VERSION_ACCESS) {
+            true => options.access,
+            false => KeepAccess::None,
         };
         let mut encoder = Encoder {
             sink,
             chunk: Vec::with_capacity(CHUNK_BYTES + (4 << 10)),
             checksum: options.checksum.then_some(0),
-            has_trailer,
+            dialect: options.dialect,
             compressor: options.compression.then(lzf::Compressor::new),
             scratch: Vec::new(),
-            access: options.access,
+            access,
             progress,
             written: Written::default(),
         };
         encoder
             .chunk
             .extend_from_slice(options.dialect.magic().as_bytes());
-        for (name, value) in &options.aux {
+        let has_aux = options.dialect.is_since(VERSION_AUX);
+        for (name, value) in options.aux.iter().filter(|_| has_aux) {
             encoder.chunk.push(opcode::AUX);
             encoder.string(name.as_bytes())?;
             encoder.string(value.as_bytes())?;
@@ -198,9 +202,11 @@ where
     pub fn select(&mut self, db: usize, keys: u64, expires: u64) -> Result<(), EncodeError> {
         self.chunk.push(opcode::SELECTDB);
         push_length(&mut self.chunk, db as u64);
-        self.chunk.push(opcode::RESIZEDB);
-        push_length(&mut self.chunk, keys);
-        push_length(&mut self.chunk, expires);
+        if self.dialect.is_since(VERSION_AUX) {
+            self.chunk.push(opcode::RESIZEDB);
+            push_length(&mut self.chunk, keys);
+            push_length(&mut self.chunk, expires);
+        }
         self.flush_full()
     }
 
@@ -231,7 +237,7 @@ where
     pub fn finish(mut self) -> Result<Written, EncodeError> {
         self.chunk.push(opcode::EOF);
         self.flush()?;
-        if self.has_trailer {
+        if self.dialect.is_since(VERSION_CHECKSUM) {
             self.chunk
                 .extend_from_slice(&self.checksum.unwrap_or(0).to_le_bytes());
             self.checksum = None;

@@ -71,6 +71,10 @@ pub const VERSION_MAX: u16 = 12;
 pub const VERSION_VALKEY: u16 = 80;
 /// The first version with a checksum behind the end.
 const VERSION_CHECKSUM: u16 = 5;
+/// The first version with AUX and RESIZEDB records.
+const VERSION_AUX: u16 = 7;
+/// The first version with IDLE and FREQ attributes.
+const VERSION_ACCESS: u16 = 9;
 
 /// The byte that a record starts with, where it is not the type of a key.
 mod opcode {
@@ -112,6 +116,14 @@ impl Dialect {
         match self {
             Dialect::Redis(version) => format!("REDIS{version:04}"),
             Dialect::Valkey(version) => format!("VALKEY{version:03}"),
+        }
+    }
+
+    /// True from that REDIS version on, and for VALKEY.
+    fn is_since(self, since: u16) -> bool {
+        match self {
+            Dialect::Redis(version) => version >= since,
+            Dialect::Valkey(_) => true,
         }
     }
 
