@@ -366,7 +366,7 @@ pub(super) fn parse_memory(text: &[u8]) -> Option<u64> {
 pub(super) fn memory_text(bytes: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(1 << 30, "gb"), (1 << 20, "mb"), (1 << 10, "kb")];
     for (unit, name) in UNITS {
-        if bytes != 0 && bytes % unit == 0 {
+        if bytes != 0 && bytes.is_multiple_of(unit) {
             return format!("{}{name}", bytes / unit);
         }
     }

@@ -1,1 +1,17 @@
-//! What needs the operating system or unsafe: signals, fsync, daemonise, affinity, limits, memory statistics.
+//! What needs the operating system or unsafe code.
+//!
+//! | file | what |
+//! |---|---|
+//! | `alloc` | the global allocator and `used_memory` |
+//! | `memory` | resident size, the allocator's statistics |
+//! | `clock` | clocks, processor time |
+//! | `cpu` | affinity, priorities |
+//! | `process` | signals, daemonising, pid file, systemd, file limit, names |
+//! | `file` | syncing and replacing files |
+
+pub mod alloc;
+pub mod clock;
+pub mod cpu;
+pub mod file;
+pub mod memory;
+pub mod process;

@@ -1,0 +1,336 @@
+//! The process: signals, daemonising, the pid file, the supervisor, limits, who and where we are.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, OsStr};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Signals that ask the server to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// SIGTERM
+    Terminate,
+    /// SIGINT
+    Interrupt,
+}
+
+/// The signals of the process: SIGTERM and SIGINT wake a pipe, SIGHUP and SIGPIPE are ignored.
+///
+/// A second SIGINT before the first was taken care of ends the process at once with code 1.
+#[derive(Debug)]
+pub struct Signals {
+    receiver: UnixStream,
+    terminate: Arc<AtomicBool>,
+    interrupt: Arc<AtomicBool>,
+}
+
+impl Signals {
+    /// Installs the handlers. Once, before other threads start.
+    pub fn install() -> io::Result<Signals> {
+        // SAFETY: ignoring a signal runs no code of ours.
+        unsafe {
+            libc::signal(libc::SIGHUP, libc::SIG_IGN);
+            libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+        }
+        let (receiver, sender) = UnixStream::pair()?;
+        receiver.set_nonblocking(true)?;
+        let terminate = Arc::new(AtomicBool::new(false));
+        let interrupt = Arc::new(AtomicBool::new(false));
+        // Actions of one signal run in the order of registration: the exit sees the flag of the
+        // signal before.
+        signal_hook::flag::register_conditional_shutdown(libc::SIGINT, 1, Arc::clone(&interrupt))?;
+        signal_hook::flag::register(libc::SIGINT, Arc::clone(&interrupt))?;
+        signal_hook::flag::register(libc::SIGTERM, Arc::clone(&terminate))?;
+        signal_hook::low_level::pipe::register(libc::SIGINT, sender.try_clone()?)?;
+        signal_hook::low_level::pipe::register(libc::SIGTERM, sender)?;
+        Ok(Signals {
+            receiver,
+            terminate,
+            interrupt,
+        })
+    }
+
+    /// The end that becomes readable when a signal arrives: give a clone of it to the poll.
+    pub fn receiver(&self) -> &UnixStream {
+        &self.receiver
+    }
+
+    /// Empties the pipe and gives the signal that arrived. SIGINT stays armed: the next one ends
+    /// the process, unless [`Signals::forgive`] is called.
+    pub fn take(&self) -> Option<Stop> {
+        let mut waste = [0; 64];
+        while matches!(io::Read::read(&mut &self.receiver, &mut waste), Ok(count) if count > 0) {}
+        if self.terminate.swap(false, Ordering::Relaxed) {
+            return Some(Stop::Terminate);
+        }
+        self.interrupt
+            .load(Ordering::Relaxed)
+            .then_some(Stop::Interrupt)
+    }
+
+    /// The shutdown was called off: the next SIGINT is a first one again.
+    pub fn forgive(&self) {
+        self.interrupt.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Goes to the background: forks twice, leaves the terminal, standard streams to /dev/null.
+/// Only before any thread was started. Returns in the daemon; the callers of old end with code 0.
+pub fn daemonize() -> io::Result<()> {
+    let fork = || -> io::Result<()> {
+        // SAFETY: no other thread exists, so the child is in a sound state.
+        match unsafe { libc::fork() } {
+            -1 => Err(io::Error::last_os_error()),
+            0 => Ok(()),
+            // SAFETY: ends the parent without running its destructors.
+            _ => unsafe { libc::_exit(0) },
+        }
+    };
+    fork()?;
+    // SAFETY: no arguments.
+    unsafe { libc::setsid() };
+    fork()?;
+    // SAFETY: the path is a constant; the descriptors are the standard ones and the new one.
+    unsafe {
+        let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
+        if null >= 0 {
+            for stream in 0..=2 {
+                libc::dup2(null, stream);
+            }
+            if null > 2 {
+                libc::close(null);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes the process id. The file is removed by [`remove_pid_file`].
+pub fn write_pid_file(path: &Path) -> io::Result<()> {
+    std::fs::write(path, format!("{}\n", std::process::id()))
+}
+
+/// Removes the pid file, if it is there.
+pub fn remove_pid_file(path: &Path) {
+    let _ = std::fs::remove_file(path);
+}
+
+/// Tells systemd something, such as `READY=1`. False when nobody listens.
+pub fn notify_systemd(message: &str) -> bool {
+    let Some(address) = std::env::var_os("NOTIFY_SOCKET") else {
+        return false;
+    };
+    notify_at(&address, message).is_ok()
+}
+
+fn notify_at(address: &OsStr, message: &str) -> io::Result<()> {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::SocketAddr;
+    let address = match address.as_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+        path => SocketAddr::from_pathname(OsStr::from_bytes(path))?,
+    };
+    UnixDatagram::unbound()?.send_to_addr(message.as_bytes(), &address)?;
+    Ok(())
+}
+
+/// Whether systemd or upstart started us, by the environment.
+pub fn supervisor() -> Option<&'static str> {
+    if std::env::var_os("UPSTART_JOB").is_some() {
+        Some("upstart")
+    } else if std::env::var_os("NOTIFY_SOCKET").is_some() {
+        Some("systemd")
+    } else {
+        None
+    }
+}
+
+/// Stops ourselves, which upstart takes for being ready; it lets us go on.
+pub fn stop_for_upstart() {
+    // SAFETY: a signal to ourselves.
+    unsafe { libc::raise(libc::SIGSTOP) };
+}
+
+/// Descriptors that the server needs besides those of clients.
+pub const RESERVED_FDS: u64 = 32;
+
+/// The outcome of [`raise_file_limit`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileLimit {
+    /// The limit was enough.
+    Enough,
+    /// Raised: the old and the new limit.
+    Raised {
+        /// Before.
+        from: u64,
+        /// Now.
+        to: u64,
+    },
+    /// Less than asked for: `maxclients` must come down.
+    Short {
+        /// The limit that was needed.
+        wanted: u64,
+        /// The limit in force.
+        limit: u64,
+        /// Why it cannot be more.
+        reason: String,
+    },
+    /// The limit cannot be read; 1024 is assumed.
+    Unknown {
+        /// What the system said.
+        reason: String,
+    },
+}
+
+/// Raises the limit of open files so that `maxclients` fit.
+pub fn raise_file_limit(maxclients: u64) -> FileLimit {
+    let wanted = maxclients.saturating_add(RESERVED_FDS);
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` is a valid place for the answer.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return FileLimit::Unknown {
+            reason: error_text(&io::Error::last_os_error()),
+        };
+    }
+    let from = limit.rlim_cur;
+    if from >= wanted {
+        return FileLimit::Enough;
+    }
+    let set = |value: u64| -> io::Result<()> {
+        let limit = libc::rlimit {
+            rlim_cur: value,
+            rlim_max: value.max(limit.rlim_max),
+        };
+        // SAFETY: `limit` is valid for the call.
+        match unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    };
+    match set(wanted) {
+        Ok(()) => FileLimit::Raised { from, to: wanted },
+        Err(error) => {
+            // Without privileges the hard limit is the most to be had.
+            let best = limit.rlim_max.min(wanted);
+            let limit = if set(best).is_ok() {
+                best.max(from)
+            } else {
+                from
+            };
+            FileLimit::Short {
+                wanted,
+                limit,
+                reason: error_text(&error),
+            }
+        }
+    }
+}
+
+/// The system's text of an error, without Rust's `(os error n)`.
+pub fn error_text(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error") {
+        Some((text, _)) => text.to_owned(),
+        None => text,
+    }
+}
+
+/// What the machine runs, as INFO's `os`: system, release, machine.
+pub fn os_text() -> String {
+    // SAFETY: all-zero bytes are a valid `utsname`, which is a valid place for the answer; the
+    // system ends every field with a zero byte.
+    unsafe {
+        let mut name: libc::utsname = std::mem::zeroed();
+        libc::uname(&raw mut name);
+        let text = |field: &[libc::c_char]| {
+            CStr::from_ptr(field.as_ptr())
+                .to_string_lossy()
+                .into_owned()
+        };
+        format!(
+            "{} {} {}",
+            text(&name.sysname),
+            text(&name.release),
+            text(&name.machine)
+        )
+    }
+}
+
+/// The host's name.
+pub fn hostname() -> String {
+    let mut name = [0u8; 256];
+    // SAFETY: the buffer is as long as said; one byte is kept back so that it ends with zero.
+    unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len() - 1) };
+    let name = CStr::from_bytes_until_nul(&name).unwrap_or(c"");
+    name.to_string_lossy().into_owned()
+}
+
+/// Whether standard output is a terminal.
+pub fn stdout_is_terminal() -> bool {
+    io::IsTerminal::is_terminal(&io::stdout())
+}
+
+/// Writes `/proc/self/oom_score_adj`.
+pub fn set_oom_score_adj(score: i64) -> io::Result<()> {
+    std::fs::write("/proc/self/oom_score_adj", score.to_string())
+}
+
+/// Reads `/proc/self/oom_score_adj`.
+pub fn oom_score_adj() -> i64 {
+    let text = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
+    text.trim().parse().unwrap_or(0)
+}
+
+/// Random bytes of the system, for run ids and hash seeds.
+pub fn random_bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    let mut filled = 0;
+    while filled < N {
+        // SAFETY: the rest of the buffer is as long as said.
+        let count = unsafe { libc::getrandom(bytes[filled..].as_mut_ptr().cast(), N - filled, 0) };
+        match usize::try_from(count) {
+            Ok(count) => filled += count,
+            Err(_) if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
+            // Without the system call only weak sources are left.
+            Err(_) => {
+                let mut seed = super::clock::monotonic_ns() ^ u64::from(std::process::id()) << 32;
+                for byte in &mut bytes[filled..] {
+                    seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+                    *byte = (seed >> 56) as u8;
+                }
+                return bytes;
+            }
+        }
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn systemd_hears_us() {
+        use std::os::linux::net::SocketAddrExt;
+        let name = format!("redoxide-test-{}", std::process::id());
+        let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
+        let socket = UnixDatagram::bind_addr(&address).unwrap();
+        notify_at(OsStr::new(&format!("@{name}")), "READY=1\n").unwrap();
+        let mut heard = [0; 32];
+        let count = socket.recv(&mut heard).unwrap();
+        assert_eq!(&heard[..count], b"READY=1\n");
+    }
+
+    #[test]
+    fn the_machine_has_a_name() {
+        assert!(os_text().starts_with("Linux "));
+        assert_ne!(random_bytes::<16>(), random_bytes::<16>());
+    }
+}
