@@ -19,6 +19,9 @@ use super::stream::Stream;
 /// Names a connection; the number CLIENT ID shows.
 pub type LinkId = u64;
 
+/// What to write to each replica of a new job.
+pub type Greetings = Vec<(LinkId, Vec<u8>)>;
+
 /// Longest address a replica may announce.
 const IP_BYTES_MAX: usize = 45;
 
@@ -388,7 +391,7 @@ impl Source {
         settings: &Settings,
         mark: [u8; ID_BYTES],
         now: i64,
-    ) -> Option<(Job, Vec<(LinkId, Vec<u8>)>)> {
+    ) -> Option<(Job, Greetings)> {
         if self.job.is_some() {
             return None;
         }
