@@ -1,1 +1,4 @@
 //! Databases: look-up, expiry, watched keys, snapshots.
+
+mod chain;
+pub mod expiry;
