@@ -23,6 +23,13 @@ pub fn push_quoted(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
 }
 
+/// The bytes as one quoted word, for messages.
+pub fn quoted(bytes: &[u8]) -> String {
+    let mut out = Vec::with_capacity(bytes.len() + 2);
+    push_quoted(&mut out, bytes);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
 /// Splits a line into words. `"…"` knows the escapes `\n \r \t \a \b \xHH` and `\` before any other byte;
 /// `'…'` knows `\'` only. A closing quote must be followed by white space or the end. Reading stops at a NUL
 /// byte outside quotes, as at the end.

@@ -1,1 +1,28 @@
-//! `Context`, `Args`, and one file per command family.
+//! `Context`, `Args`, and one file per command family: its `COMMANDS` rows, then its handlers.
+//!
+//! To add a command: a row and a function in its family's file. To add a family: a file, and its
+//! `COMMANDS` in [`FAMILIES`].
+
+mod args;
+mod context;
+mod error;
+mod row;
+mod table;
+
+pub mod client;
+pub mod connection;
+pub mod string;
+pub mod transaction;
+
+pub use args::Args;
+pub use context::Context;
+pub use error::CommandError;
+pub use row::*;
+pub use table::{CommandTable, Registered, Renamed, table};
+
+/// The rows of all families, in no particular order.
+pub const FAMILIES: &[&[Command]] = &[
+    connection::COMMANDS,
+    string::COMMANDS,
+    transaction::COMMANDS,
+];

@@ -1,1 +1,182 @@
 //! The machine's entry: look-up, guards, call, MULTI, propagation, cron.
+//!
+//! [`Machine`] is deterministic: bytes of links, ticks and helpers' results in; bytes for links
+//! and [`Action`]s out. The shell calls, in one round of its loop:
+//! 1. [`Machine::begin_round`],
+//! 2. [`Machine::open`], [`Machine::input`], [`Machine::closed`] as events come,
+//! 3. [`Machine::end_round`], which runs timers, expiry and unblocked clients,
+//! 4. for each link of `engine.dirty_links`: writes what [`Machine::output`] gives, reports it by
+//!    [`Machine::wrote`]; then carries out `engine.actions`.
+
+mod call;
+mod cron;
+mod guards;
+mod input;
+mod transaction;
+
+use crate::command::{Registered, Renamed, table};
+use crate::config::Config;
+use crate::engine::{Action, Client, ClientFlags, Clock, Engine, Host, LinkId};
+use crate::resp::parser::Range;
+
+/// What a link is, as the shell accepted it.
+#[derive(Clone, Debug, Default)]
+pub struct LinkFacts {
+    /// Peer address as CLIENT LIST prints it.
+    pub peer: String,
+    /// Local address likewise.
+    pub local: String,
+    /// File descriptor number.
+    pub fd: i32,
+    /// Through the Unix socket.
+    pub unix: bool,
+    /// From this machine.
+    pub loopback: bool,
+}
+
+/// The whole server without its sockets.
+pub struct Machine {
+    /// The state commands see.
+    pub engine: Engine,
+    renamed: Renamed,
+    batch: input::Batch,
+    ranges: Vec<Range>,
+    cron: cron::Cron,
+    /// Inside EXEC: the clock stands still and propagation gathers.
+    in_exec: bool,
+    exec: &'static Registered,
+}
+
+impl Machine {
+    /// A machine with an empty data set. Errs on a rename-command that cannot be carried out.
+    pub fn new(config: Config, seed: u64, host: &mut dyn Host) -> Result<Machine, String> {
+        let mut renamed = Renamed::default();
+        for rename in &config.renames {
+            renamed
+                .rename(&rename.from, &rename.to)
+                .map_err(str::to_string)?;
+        }
+        let mono_ns = host.monotonic_ns();
+        let clock = Clock {
+            mono_ns,
+            offset_us: host.unix_us() - (mono_ns / 1000) as i64,
+        };
+        let exec = table()
+            .find(b"exec")
+            .ok_or("no EXEC in the command table")?;
+        let mut engine = Engine::new(config, seed, clock);
+        engine.stats.size_commands(table().all().len());
+        Ok(Machine {
+            engine,
+            renamed,
+            batch: input::Batch::default(),
+            ranges: Vec::new(),
+            cron: cron::Cron::default(),
+            in_exec: false,
+            exec,
+        })
+    }
+
+    /// Reads the clocks: the wall clock once a round, so that all of a round's instants agree.
+    pub fn begin_round(&mut self, host: &mut dyn Host) {
+        let mono_ns = host.monotonic_ns();
+        self.engine.clock = Clock {
+            mono_ns,
+            offset_us: host.unix_us() - (mono_ns / 1000) as i64,
+        };
+    }
+
+    /// A connection was accepted. Over maxclients or against protected mode it gets Redis's error and is closed.
+    pub fn open(&mut self, link: LinkId, facts: LinkFacts) {
+        let id = self.engine.clients.next_id();
+        let mut client = Box::new(Client::new(id, link, self.engine.now()));
+        client.peer = facts.peer;
+        client.local = facts.local;
+        client.fd = facts.fd;
+        if facts.unix {
+            client.flags.insert(ClientFlags::UNIX_SOCKET);
+        }
+        if facts.unix || facts.loopback {
+            client.flags.insert(ClientFlags::LOCAL);
+        }
+        if self.engine.config.requirepass.get().is_none() {
+            client.flags.insert(ClientFlags::AUTHENTICATED);
+        }
+        let refusal = guards::refuse_connection(&self.engine, &client);
+        match refusal {
+            None => self.engine.stats.connections_received += 1,
+            Some(text) => {
+                client.reply.error(text);
+                client.flags.insert(ClientFlags::CLOSE_AFTER_REPLY);
+                self.engine.stats.rejected_connections += 1;
+            }
+        }
+        self.engine.clients.insert(client);
+        if refusal.is_some() {
+            self.engine.mark_dirty(link);
+        }
+    }
+
+    /// The socket of a link is gone (peer closed, error).
+    pub fn closed(&mut self, link: LinkId) {
+        self.engine.close_soon(link);
+    }
+
+    /// Ends the round's work before its output is written: timers, unblocked clients, expiry, closings.
+    /// Returns the longest the shell may sleep, nanoseconds.
+    pub fn end_round(&mut self, host: &mut dyn Host) -> u64 {
+        self.run_ready(host);
+        let sleep_ns = self.run_cron(host);
+        self.drop_closing();
+        sleep_ns
+    }
+
+    /// The next bytes to write to a link; empty when all is written.
+    pub fn output(&self, link: LinkId) -> &[u8] {
+        match self.engine.clients.get(link) {
+            Some(client) => &client.reply.buf[client.sent..],
+            None => &[],
+        }
+    }
+
+    /// `bytes` of [`Machine::output`] are written. True when the link is to be closed now.
+    pub fn wrote(&mut self, link: LinkId, bytes: usize) -> bool {
+        let Some(client) = self.engine.clients.get_mut(link) else {
+            return false;
+        };
+        client.sent += bytes;
+        client.bytes_out += bytes as u64;
+        self.engine.stats.net_output_bytes += bytes as u64;
+        if client.sent == client.reply.buf.len() {
+            client.sent = 0;
+            client.reply.buf.clear();
+            client.reply.buf.shrink_to(input::REPLY_KEPT_BYTES);
+            return client.is(ClientFlags::CLOSE_AFTER_REPLY);
+        }
+        false
+    }
+
+    /// Takes the list of links with output; each link's mark is cleared.
+    pub fn take_dirty_links(&mut self, into: &mut Vec<LinkId>) {
+        into.clear();
+        std::mem::swap(into, &mut self.engine.dirty_links);
+        for &link in into.iter() {
+            if let Some(client) = self.engine.clients.get_mut(link) {
+                client.flags.remove(ClientFlags::DIRTY_LINK);
+            }
+        }
+    }
+
+    /// Drops the clients that are to be closed and tells the shell.
+    pub fn drop_closing(&mut self) {
+        while let Some(link) = self.engine.closing.pop() {
+            if let Some(client) = self.engine.clients.remove(link) {
+                self.engine.watched.unwatch_all(link);
+                if client.is(ClientFlags::MONITOR) {
+                    self.engine.monitors.retain(|&other| other != link);
+                }
+                self.engine.actions.push(Action::Close(link));
+            }
+        }
+    }
+}

@@ -1,1 +1,279 @@
-//! The state that commands see: clients, databases, the replication stream; data and invariants, no dispatch.
+//! The state that commands see: clients, databases, the replication stream; data and invariants,
+//! no dispatch. Nothing here reads a clock or touches a socket: what must, asks [`Host`]; what
+//! can wait leaves as an [`Action`].
+//!
+//! To give commands new state: add a field here, its invariants beside it, and its INFO lines in
+//! `command/info.rs`.
+
+mod client;
+mod host;
+mod pause;
+mod propagation;
+mod watch;
+
+pub use client::{
+    Blocked, Client, ClientFlags, Clients, CommandId, LinkId, QueuedCommand, Transaction,
+};
+pub use host::{Clock, Host, MemoryFacts, ProcessFacts};
+pub use pause::{Pause, PauseKind};
+pub use propagation::{Pending, encode_command};
+pub use watch::Watched;
+
+use crate::base::prng::Prng;
+use crate::base::time::UnixMs;
+use crate::config::Config;
+use crate::keyspace::{Key, Keyspace};
+use crate::stats::Stats;
+use crate::types::Entry;
+
+/// Class of a keyspace event, as notify-keyspace-events names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventClass {
+    /// `g`: DEL, EXPIRE, RENAME …
+    Generic,
+    /// `$`: string commands.
+    String,
+    /// `x`: a key expired.
+    Expired,
+    /// `n`: a key was created.
+    New,
+}
+
+/// What leaves the engine for the shell to do after the round's commands.
+#[derive(Debug)]
+pub enum Action {
+    /// Close this link's socket (its client is gone already).
+    Close(LinkId),
+    /// End the process with this exit code, after the outputs are flushed.
+    Exit(i32),
+}
+
+/// Everything commands work on.
+pub struct Engine {
+    /// Directives.
+    pub config: Config,
+    /// Databases.
+    pub keyspace: Keyspace,
+    /// Clients by link.
+    pub clients: Clients,
+    /// Links whose client has output to write (or is to be closed), each once: `ClientFlags::DIRTY_LINK`.
+    pub dirty_links: Vec<LinkId>,
+    /// Links to close at the end of the round, each once: `ClientFlags::CLOSING`.
+    pub closing: Vec<LinkId>,
+    /// Links whose kept input may run again (unblocked, unpaused).
+    pub ready: Vec<LinkId>,
+    /// Links in MONITOR mode.
+    pub monitors: Vec<LinkId>,
+    /// Keys watched by WATCH.
+    pub watched: Watched,
+    /// CLIENT PAUSE.
+    pub pause: Pause,
+    /// Operations of the running unit for replicas.
+    pub pending: Pending,
+    /// A handler replaced the verbatim propagation of its command.
+    pub propagation_replaced: bool,
+    /// Changes since start; `dirty - dirty_at_save` are unsaved.
+    pub dirty: u64,
+    /// Counters.
+    pub stats: Stats,
+    /// The instant of the running unit.
+    pub clock: Clock,
+    /// Random numbers of the engine (not for secrets).
+    pub prng: Prng,
+    /// 40 hex digits, new at each start.
+    pub run_id: String,
+    /// When it started, wall clock.
+    pub started_ms: UnixMs,
+    /// DEBUG SET-ACTIVE-EXPIRE.
+    pub active_expire: bool,
+    /// For the shell.
+    pub actions: Vec<Action>,
+}
+
+impl Engine {
+    /// An empty engine. `seed` feeds the hash key and the random numbers.
+    pub fn new(config: Config, seed: u64, clock: Clock) -> Engine {
+        let mut prng = Prng::new(seed);
+        let keyspace = Keyspace::new(config.databases as usize, prng.next_u64());
+        let run_id = prng.hex(40);
+        Engine {
+            keyspace,
+            clients: Clients::default(),
+            dirty_links: Vec::new(),
+            closing: Vec::new(),
+            ready: Vec::new(),
+            monitors: Vec::new(),
+            watched: Watched::default(),
+            pause: Pause::default(),
+            pending: Pending::default(),
+            propagation_replaced: false,
+            dirty: 0,
+            stats: Stats::new(),
+            clock,
+            prng,
+            run_id,
+            started_ms: clock.unix_ms(),
+            active_expire: true,
+            actions: Vec::new(),
+            config,
+        }
+    }
+
+    /// Wall-clock milliseconds of the running unit.
+    #[inline]
+    pub fn now(&self) -> UnixMs {
+        self.clock.unix_ms()
+    }
+
+    /// Whether this server replicates another.
+    #[inline]
+    pub fn is_replica(&self) -> bool {
+        false
+    }
+
+    /// Whether anybody takes what is propagated.
+    #[inline]
+    pub fn propagates(&self) -> bool {
+        false
+    }
+
+    /// Adds a command to what the running unit propagates.
+    pub fn propagate<'a>(&mut self, db: usize, argv: impl ExactSizeIterator<Item = &'a [u8]>) {
+        if self.propagates() {
+            self.pending.push(db, argv);
+        }
+    }
+
+    /// The live entry of a key for a command that reads. A due key is hidden, and deleted where this
+    /// server decides about expiry. Counts a hit or a miss and touches the access word.
+    #[inline]
+    pub fn read(&mut self, client: &Client, key: Key<'_>) -> Option<&Entry> {
+        if self.hides(client, key) {
+            self.stats.keyspace_misses += 1;
+            return None;
+        }
+        // Looked up again because of the borrow; the line is in the cache.
+        match self.keyspace.find(client.db, key) {
+            Some(entry) => {
+                self.stats.keyspace_hits += 1;
+                Some(entry)
+            }
+            None => {
+                self.stats.keyspace_misses += 1;
+                None
+            }
+        }
+    }
+
+    /// The live entry of a key for a command that writes: like [`Engine::read`] without the counts.
+    #[inline]
+    pub fn write(&mut self, client: &Client, key: Key<'_>) -> Option<&Entry> {
+        if self.hides(client, key) {
+            return None;
+        }
+        self.keyspace.find(client.db, key)
+    }
+
+    /// Whether the key is stored but due and must not be seen by this client; deletes it where due keys
+    /// are this server's to delete.
+    #[inline]
+    pub fn hides(&mut self, client: &Client, key: Key<'_>) -> bool {
+        match self
+            .keyspace
+            .find(client.db, key)
+            .and_then(|entry| entry.expire_at())
+        {
+            Some(at) if at <= self.now() => self.expire_due(client, key),
+            _ => false,
+        }
+    }
+
+    #[cold]
+    fn expire_due(&mut self, client: &Client, key: Key<'_>) -> bool {
+        if client.must_obey() {
+            return false;
+        }
+        if self.is_replica() || self.pause.stops_expiry(self.clock.mono_ms()) {
+            return true;
+        }
+        self.expire(client.db, key);
+        true
+    }
+
+    /// Deletes a due key: propagates DEL (UNLINK with lazyfree-lazy-expire), notifies, wakes watchers.
+    pub fn expire(&mut self, db: usize, key: Key<'_>) {
+        self.keyspace.remove(db, key);
+        self.stats.expired_keys += 1;
+        let name: &[u8] = if self.config.lazyfree_lazy_expire {
+            b"UNLINK"
+        } else {
+            b"DEL"
+        };
+        self.propagate(db, [name, key.bytes].into_iter());
+        self.notify(EventClass::Expired, "expired", key.bytes, db);
+        self.touch_watched(db, key.bytes);
+    }
+
+    /// The one thing a handler calls, once a key it changed: counts the change, wakes watchers, notifies.
+    #[inline]
+    pub fn changed(&mut self, db: usize, key: &[u8], class: EventClass, event: &'static str) {
+        self.dirty += 1;
+        self.touch_watched(db, key);
+        self.notify(class, event, key, db);
+    }
+
+    /// Marks the clients that watch this key.
+    #[inline]
+    pub fn touch_watched(&mut self, db: usize, key: &[u8]) {
+        if !self.watched.is_empty() {
+            for link in self.watched.clients_of(db, key) {
+                self.spoil(link);
+            }
+        }
+    }
+
+    /// Makes the next EXEC of a client fail. The running client's own flags are set by the dispatcher
+    /// from [`Watched::take_spoiled`].
+    pub fn spoil(&mut self, link: LinkId) {
+        match self.clients.get_mut(link) {
+            Some(client) => client.flags.insert(ClientFlags::DIRTY_CAS),
+            None => self.watched.spoil_running(),
+        }
+    }
+
+    /// Keyspace notification. Delivered to subscribers once pub/sub exists (README, "Not yet").
+    #[inline]
+    pub fn notify(&mut self, _class: EventClass, _event: &'static str, _key: &[u8], _db: usize) {}
+
+    /// A socket can be written again: puts its link on the list if it has output.
+    pub fn mark_dirty_if_unsent(&mut self, link: LinkId) {
+        if self
+            .clients
+            .get(link)
+            .is_some_and(|client| client.unsent() > 0)
+        {
+            self.mark_dirty(link);
+        }
+    }
+
+    /// Puts a link on the list of those with output, once. For any client but the running one.
+    pub fn mark_dirty(&mut self, link: LinkId) {
+        if let Some(client) = self.clients.get_mut(link)
+            && !client.is(ClientFlags::DIRTY_LINK)
+        {
+            client.flags.insert(ClientFlags::DIRTY_LINK);
+            self.dirty_links.push(link);
+        }
+    }
+
+    /// Asks for a client's end at the end of the round, output dropped. For any client but the running one.
+    pub fn close_soon(&mut self, link: LinkId) {
+        if let Some(client) = self.clients.get_mut(link) {
+            client.flags.insert(ClientFlags::CLOSE_ASAP);
+            if !client.is(ClientFlags::CLOSING) {
+                client.flags.insert(ClientFlags::CLOSING);
+                self.closing.push(link);
+            }
+        }
+    }
+}

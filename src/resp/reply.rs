@@ -74,6 +74,13 @@ impl Reply {
         self.crlf();
     }
 
+    /// A simple string of any bytes but line ends.
+    pub fn simple_bytes(&mut self, text: &[u8]) {
+        self.buf.push(b'+');
+        self.buf.extend_from_slice(text);
+        self.crlf();
+    }
+
     /// An error: its code and text without `-` (`ERR syntax error`). CR and LF become spaces.
     pub fn error(&mut self, text: &str) {
         self.error_bytes(text.as_bytes());

@@ -1,0 +1,94 @@
+//! What a handler works with.
+
+use super::{CommandError, Registered};
+use crate::base::time::UnixMs;
+use crate::engine::{Client, ClientFlags, Engine, EventClass, Host, LinkId};
+use crate::keyspace::Key;
+use crate::resp::reply::Reply;
+use crate::types::Entry;
+
+/// The engine, the client whose command runs, and the outside world.
+pub struct Context<'a> {
+    /// Everything but the running client (which is out of `engine.clients` meanwhile).
+    pub engine: &'a mut Engine,
+    /// The running client.
+    pub client: &'a mut Client,
+    /// The outside world.
+    pub host: &'a mut dyn Host,
+    /// The row that runs.
+    pub command: &'static Registered,
+}
+
+impl Context<'_> {
+    /// Where the reply goes.
+    #[inline]
+    pub fn reply(&mut self) -> &mut Reply {
+        &mut self.client.reply
+    }
+
+    /// Wall-clock milliseconds of this unit.
+    #[inline]
+    pub fn now(&self) -> UnixMs {
+        self.engine.now()
+    }
+
+    /// The live entry of a key, for reading (see [`Engine::read`]).
+    #[inline]
+    pub fn read(&mut self, key: Key<'_>) -> Option<&Entry> {
+        self.engine.read(self.client, key)
+    }
+
+    /// The live entry of a key, for writing (see [`Engine::write`]).
+    #[inline]
+    pub fn write(&mut self, key: Key<'_>) -> Option<&Entry> {
+        self.engine.write(self.client, key)
+    }
+
+    /// Once a key that the handler changed (see [`Engine::changed`]).
+    #[inline]
+    pub fn changed(&mut self, key: &[u8], class: EventClass, event: &'static str) {
+        self.engine.changed(self.client.db, key, class, event);
+    }
+
+    /// Propagates these arguments instead of the command as it came. May be called several times.
+    pub fn replicate_as(&mut self, argv: &[&[u8]]) {
+        self.engine.propagation_replaced = true;
+        self.engine.propagate(self.client.db, argv.iter().copied());
+    }
+
+    /// Propagates nothing for this command though it changed something.
+    pub fn replicate_nothing(&mut self) {
+        self.engine.propagation_replaced = true;
+    }
+
+    /// Runs `f` on the client of `link`, the running one included.
+    pub fn with_client<R>(&mut self, link: LinkId, f: impl FnOnce(&mut Client) -> R) -> Option<R> {
+        if self.client.link == link {
+            Some(f(self.client))
+        } else {
+            self.engine.clients.get_mut(link).map(f)
+        }
+    }
+
+    /// All clients, the running one included, ordered by id.
+    pub fn all_clients(&self) -> Vec<&Client> {
+        let mut all: Vec<&Client> = self.engine.clients.iter().collect();
+        all.push(self.client);
+        all.sort_by_key(|client| client.id);
+        all
+    }
+
+    /// Ends a client: the running one after its reply, another at the end of the round.
+    pub fn close_client(&mut self, link: LinkId) {
+        if self.client.link == link {
+            self.client.flags.insert(ClientFlags::CLOSE_AFTER_REPLY);
+        } else {
+            self.engine.close_soon(link);
+        }
+    }
+
+    /// The error of a wrong number of arguments to the running command.
+    pub fn wrong_arity(&self) -> CommandError {
+        CommandError::WrongArity(self.command.full_name.as_str().into())
+    }
+}

@@ -1,0 +1,233 @@
+//! One command: guards, queueing, the handler, statistics, propagation.
+
+use super::input::Flow;
+use super::{Machine, guards};
+use crate::command::*;
+use crate::engine::{Blocked, Client, ClientFlags, Host, encode_command};
+
+impl Machine {
+    /// A command's turn has come: answers it, queues it, or postpones it.
+    #[inline]
+    pub(super) fn process(
+        &mut self,
+        client: &mut Client,
+        found: Option<&'static Registered>,
+        mut args: Args<'_>,
+        host: &mut dyn Host,
+    ) -> Flow {
+        let reply_start = client.reply.buf.len();
+        if client.is(ClientFlags::REPLY_SKIP_NEXT) {
+            client.flags.remove(ClientFlags::REPLY_SKIP_NEXT);
+            client.flags.insert(ClientFlags::REPLY_SKIP);
+        }
+        let flow = match self.admit(client, found, &mut args) {
+            Ok(entry) => {
+                if guards::paused(&self.engine, client, entry) {
+                    client.flags.insert(ClientFlags::BLOCKED);
+                    client.blocked = Some(Blocked::Paused);
+                    return Flow::Postponed;
+                }
+                if client.is(ClientFlags::MULTI) && !entry.command.is(RUNS_IN_MULTI) {
+                    self.queue(client, entry, &args);
+                } else if entry.id == self.exec.id {
+                    self.exec(client, args, host);
+                } else {
+                    self.call(client, entry, args, host);
+                }
+                self.finish_unit(client);
+                Flow::Next
+            }
+            Err(error) => {
+                self.reject(client, found, error);
+                Flow::Next
+            }
+        };
+        if client.is(ClientFlags::REPLY_OFF | ClientFlags::REPLY_SKIP) {
+            client.reply.buf.truncate(reply_start);
+            client.flags.remove(ClientFlags::REPLY_SKIP);
+        }
+        flow
+    }
+
+    /// Look-up of subcommands, arity, guards. Moves the cursor behind a subcommand's name.
+    #[inline]
+    fn admit(
+        &mut self,
+        client: &Client,
+        found: Option<&'static Registered>,
+        args: &mut Args<'_>,
+    ) -> Result<&'static Registered, CommandError> {
+        let Some(mut entry) = found else {
+            return Err(guards::unknown_command(args));
+        };
+        if !entry.subcommands.is_empty() && args.count() >= 2 {
+            let sub = args.at(1);
+            entry = table()
+                .find_sub(entry, sub)
+                .ok_or_else(|| CommandError::unknown_subcommand(entry.command.name, sub))?;
+            args.seek(2);
+        }
+        if !entry.command.arity_fits(args.count()) {
+            return Err(CommandError::WrongArity(entry.full_name.as_str().into()));
+        }
+        guards::check(&self.engine, client, entry)?;
+        Ok(entry)
+    }
+
+    /// Answers a command that is not run; inside MULTI it spoils the transaction.
+    #[cold]
+    fn reject(
+        &mut self,
+        client: &mut Client,
+        found: Option<&'static Registered>,
+        error: CommandError,
+    ) {
+        if client.is(ClientFlags::MULTI) {
+            client.flags.insert(ClientFlags::DIRTY_EXEC);
+        }
+        match found {
+            Some(entry) if entry.id == self.exec.id && client.is(ClientFlags::MULTI) => {
+                let text = error.to_string();
+                let text = text.strip_prefix("ERR ").unwrap_or(&text);
+                self.discard(client);
+                client.reply.error(&format!(
+                    "EXECABORT Transaction discarded because of: {text}"
+                ));
+                self.engine.stats.errors.count("EXECABORT");
+            }
+            _ => {
+                error.write(&mut client.reply);
+                self.engine.stats.errors.count(&error.code());
+            }
+        }
+        if let Some(entry) = found {
+            self.engine.stats.command_rejected(entry.id as usize);
+        }
+    }
+
+    /// Runs a handler: the reply, its time, its statistics, what it propagates.
+    #[inline]
+    pub(super) fn call(
+        &mut self,
+        client: &mut Client,
+        entry: &'static Registered,
+        mut args: Args<'_>,
+        host: &mut dyn Host,
+    ) {
+        let start_ns = if self.in_exec {
+            host.monotonic_ns()
+        } else {
+            self.engine.clock.mono_ns
+        };
+        let dirty = self.engine.dirty;
+        let db = client.db;
+        self.engine.propagation_replaced = false;
+        if !self.engine.monitors.is_empty() && !entry.command.is(SKIP_MONITOR | ADMIN) {
+            self.feed_monitors(client, &args);
+        }
+        let view = args.clone();
+        let mut context = Context {
+            engine: &mut self.engine,
+            client,
+            host,
+            command: entry,
+        };
+        let result = (entry.command.handler)(&mut context, &mut args);
+        let failed = result.is_err();
+        if let Err(error) = result {
+            error.write(&mut client.reply);
+            self.engine.stats.errors.count(&error.code());
+        }
+        client.last_command = Some(entry.id);
+        client.commands += 1;
+        let end_ns = host.monotonic_ns();
+        let taken_ns = end_ns.saturating_sub(start_ns);
+        self.engine
+            .stats
+            .command_done(entry.id as usize, taken_ns, failed);
+        if !self.in_exec {
+            self.engine.clock.mono_ns = end_ns;
+        }
+        if !entry.command.is(SKIP_SLOWLOG) {
+            self.note_slow(client, &view, taken_ns);
+        }
+        if self.engine.dirty != dirty {
+            if !self.engine.propagation_replaced && self.engine.propagates() {
+                self.engine.propagate(db, view.iter());
+            }
+        }
+        if self.engine.watched.take_spoiled() {
+            client.flags.insert(ClientFlags::DIRTY_CAS);
+        }
+    }
+
+    #[inline]
+    fn note_slow(&mut self, client: &Client, args: &Args<'_>, taken_ns: u64) {
+        let taken_us = (taken_ns / 1000) as i64;
+        let limit = self.engine.config.slowlog_log_slower_than;
+        if limit >= 0 && taken_us >= limit {
+            let seconds = self.engine.now() / 1000;
+            let max = self.engine.config.slowlog_max_len as usize;
+            self.engine.stats.slowlog.push(
+                args.iter(),
+                taken_us,
+                seconds,
+                &client.peer,
+                &client.name,
+                max,
+            );
+        }
+        let threshold = self.engine.config.latency_monitor_threshold;
+        if threshold > 0 && taken_us / 1000 >= threshold {
+            let seconds = self.engine.now() / 1000;
+            self.engine
+                .stats
+                .latency
+                .add("command", seconds, (taken_us / 1000) as u32);
+        }
+    }
+
+    /// Hands what the unit propagates to the stream, as a transaction when it is more than one command.
+    #[inline]
+    pub(super) fn finish_unit(&mut self, client: &mut Client) {
+        if !self.engine.pending.is_empty() {
+            self.flush_pending(client);
+        }
+    }
+
+    #[cold]
+    fn flush_pending(&mut self, _client: &mut Client) {
+        self.engine.pending.clear();
+    }
+
+    #[cold]
+    fn feed_monitors(&mut self, client: &Client, args: &Args<'_>) {
+        let us = self.engine.clock.unix_us();
+        let mut line =
+            format!("{}.{:06} [{} ", us / 1_000_000, us % 1_000_000, client.db).into_bytes();
+        if client.is(ClientFlags::UNIX_SOCKET) {
+            line.extend_from_slice(b"unix:");
+        }
+        line.extend_from_slice(client.peer.as_bytes());
+        line.push(b']');
+        for argument in args.iter() {
+            line.push(b' ');
+            crate::base::quote::push_quoted(&mut line, argument);
+        }
+        let monitors = std::mem::take(&mut self.engine.monitors);
+        for &link in &monitors {
+            if let Some(monitor) = self.engine.clients.get_mut(link) {
+                monitor.reply.simple_bytes(&line);
+                self.engine.mark_dirty(link);
+            }
+        }
+        self.engine.monitors = monitors;
+    }
+}
+
+/// For tests and tools: a command as the bytes a client would send.
+pub fn request(argv: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode_command(&mut bytes, argv.iter().copied());
+    bytes
+}

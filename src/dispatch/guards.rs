@@ -1,0 +1,151 @@
+//! What stands before a call, in Redis's order: existence and arity, protected commands,
+//! authentication, MULTI, memory, disk errors, min-replicas, read-only replica, stale data,
+//! loading, pause. One function each; the first that objects answers.
+
+use crate::command::*;
+use crate::engine::{Client, ClientFlags, Engine, PauseKind};
+
+/// Sum of argument bytes echoed by "unknown command".
+const ECHOED_BYTES_MAX: usize = 128;
+
+/// The error text (with code) for a connection that must not stay.
+pub(super) fn refuse_connection(engine: &Engine, client: &Client) -> Option<&'static str> {
+    if engine.clients.count() >= engine.config.maxclients as usize {
+        return Some("ERR max number of clients reached");
+    }
+    if engine.config.protected_mode
+        && engine.config.requirepass.get().is_none()
+        && !client.is(ClientFlags::LOCAL)
+    {
+        return Some(
+            "DENIED redoxide is running in protected mode because protected mode is enabled and no password is set \
+             for the default user. In this mode connections are only accepted from the loopback interface. If you \
+             want to connect from external computers, you may adopt one of the following solutions: 1) Disable \
+             protected mode with 'CONFIG SET protected-mode no' from the loopback interface by connecting from the \
+             same host the server is running on; keep it unreachable from the internet if you do so, and use CONFIG \
+             REWRITE to make the change permanent. 2) Set the protected mode option to 'no' in the configuration \
+             file and restart the server. 3) Start the server with the '--protected-mode no' option. 4) Set up an \
+             authentication password for the default user. NOTE: You only need to do one of the above things in \
+             order for the server to start accepting connections from the outside.",
+        );
+    }
+    None
+}
+
+/// One client in a log line.
+pub(super) fn describe(client: &Client) -> String {
+    format!(
+        "id={} addr={} laddr={} fd={} name={}",
+        client.id,
+        client.peer,
+        client.local,
+        client.fd,
+        String::from_utf8_lossy(&client.name)
+    )
+}
+
+/// "unknown command", with the beginning of its arguments.
+#[cold]
+pub(super) fn unknown_command(args: &Args<'_>) -> CommandError {
+    let mut text = b"ERR unknown command '".to_vec();
+    let name = args.at(0);
+    text.extend_from_slice(&name[..name.len().min(ECHOED_BYTES_MAX)]);
+    text.extend_from_slice(b"', with args beginning with: ");
+    let mut echoed = 0;
+    for argument in args.iter().skip(1) {
+        if echoed >= ECHOED_BYTES_MAX {
+            break;
+        }
+        let shown = &argument[..argument.len().min(ECHOED_BYTES_MAX - echoed)];
+        text.push(b'\'');
+        text.extend_from_slice(shown);
+        text.extend_from_slice(b"' ");
+        echoed += shown.len() + 3;
+    }
+    CommandError::Bytes(text)
+}
+
+type Guard = fn(&Engine, &Client, &'static Registered) -> Result<(), CommandError>;
+
+/// The guards that a look at engine, client and row decides, in order.
+const GUARDS: &[Guard] = &[protected_command, authenticated, allowed_in_multi];
+
+/// Runs the guards.
+#[inline]
+pub(super) fn check(
+    engine: &Engine,
+    client: &Client,
+    entry: &'static Registered,
+) -> Result<(), CommandError> {
+    for guard in GUARDS {
+        guard(engine, client, entry)?;
+    }
+    Ok(())
+}
+
+#[inline]
+fn protected_command(
+    engine: &Engine,
+    client: &Client,
+    entry: &'static Registered,
+) -> Result<(), CommandError> {
+    if !entry.command.is(PROTECTED) || entry.parent.is_some() {
+        return Ok(());
+    }
+    let allowed = engine
+        .config
+        .enable_debug_command
+        .allows(client.is(ClientFlags::LOCAL));
+    if allowed {
+        return Ok(());
+    }
+    Err(CommandError::text(
+        "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from \
+         a local connection, otherwise you need to set this option in the configuration file, and then restart the \
+         server.",
+    ))
+}
+
+#[inline]
+fn authenticated(
+    _: &Engine,
+    client: &Client,
+    entry: &'static Registered,
+) -> Result<(), CommandError> {
+    if client.is(ClientFlags::AUTHENTICATED) || entry.command.is(NO_AUTH) {
+        return Ok(());
+    }
+    Err(CommandError::text("NOAUTH Authentication required."))
+}
+
+#[inline]
+fn allowed_in_multi(
+    _: &Engine,
+    client: &Client,
+    entry: &'static Registered,
+) -> Result<(), CommandError> {
+    if client.is(ClientFlags::MULTI) && entry.command.is(NO_MULTI) {
+        return Err(CommandError::text(
+            "ERR Command not allowed inside a transaction",
+        ));
+    }
+    Ok(())
+}
+
+/// Whether a pause makes this command wait.
+#[inline]
+pub(super) fn paused(engine: &Engine, client: &Client, entry: &'static Registered) -> bool {
+    if !engine.pause.is_set() || client.is(ClientFlags::MASTER | ClientFlags::REPLICA) {
+        return false;
+    }
+    match engine.pause.kind(engine.clock.mono_ms()) {
+        None => false,
+        Some(PauseKind::All) => true,
+        Some(PauseKind::Write) => {
+            let exec_writes = entry.command.is(RUNS_IN_MULTI)
+                && entry.command.name == "exec"
+                && client.transaction.flags & (WRITE | MAY_REPLICATE) != 0;
+            entry.command.is(WRITE | MAY_REPLICATE) || exec_writes
+        }
+    }
+}

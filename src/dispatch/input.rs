@@ -1,0 +1,285 @@
+//! From bytes to calls: parse a run of commands, prefetch their keys, execute them in order.
+//!
+//! Parsed-ahead commands are candidates only. Limits depend on authentication, so a change of it
+//! discards them; a protocol error behind them is raised when its turn comes. Only hashes, never
+//! pointers into the keyspace, survive an execution.
+
+use super::{Machine, guards};
+use crate::command::{Args, Registered, table};
+use crate::engine::{Client, ClientFlags, Host, LinkId};
+use crate::resp::parser::{Limits, ProtocolError, Range};
+
+/// Commands parsed and prefetched ahead.
+const WINDOW: usize = 16;
+/// An output buffer is kept up to this capacity when it is empty.
+pub(super) const REPLY_KEPT_BYTES: usize = 64 * 1024;
+/// An input buffer is kept up to this capacity when it is empty.
+const QUERY_KEPT_BYTES: usize = 4 * 1024;
+
+/// One parsed command: where its ranges stand, where it ends, what it is.
+struct Parsed {
+    first_range: usize,
+    end_range: usize,
+    end: usize,
+    entry: Option<&'static Registered>,
+    hashed: (usize, u64),
+}
+
+/// The window of parsed commands; reused.
+#[derive(Default)]
+pub(super) struct Batch {
+    parsed: Vec<Parsed>,
+    hashes: Vec<u64>,
+}
+
+/// How a command ended for the input loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// Go on with the next.
+    Next,
+    /// Not executed: its bytes stay and it is tried again when the client is ready.
+    Postponed,
+}
+
+impl Machine {
+    /// Bytes arrived on a link: runs all complete commands, keeps the rest.
+    pub fn input(&mut self, link: LinkId, bytes: &[u8], host: &mut dyn Host) {
+        let Some(mut client) = self.engine.clients.take(link) else {
+            return;
+        };
+        client.bytes_in += bytes.len() as u64;
+        client.active_ms = self.engine.now();
+        self.engine.stats.net_input_bytes += bytes.len() as u64;
+        if client.is(ClientFlags::CLOSE_AFTER_REPLY | ClientFlags::CLOSE_ASAP) {
+            // Nothing more is run for it.
+        } else if client.is(ClientFlags::BLOCKED) {
+            client.query.extend_from_slice(bytes);
+        } else if client.query.is_empty() {
+            let done = self.run(&mut client, bytes, host);
+            if let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
+                client.query.reserve(rest.len() + client.parser.wanted());
+                client.query.extend_from_slice(rest);
+            }
+        } else {
+            client.query.extend_from_slice(bytes);
+            self.run_query(&mut client, host);
+        }
+        self.check_query_limit(&mut client);
+        self.put_back(client);
+    }
+
+    /// Runs the kept input of clients that have become ready.
+    pub(super) fn run_ready(&mut self, host: &mut dyn Host) {
+        while let Some(link) = self.engine.ready.pop() {
+            let Some(mut client) = self.engine.clients.take(link) else {
+                continue;
+            };
+            let stopped =
+                ClientFlags::BLOCKED | ClientFlags::CLOSE_AFTER_REPLY | ClientFlags::CLOSE_ASAP;
+            if !client.is(stopped) {
+                self.run_query(&mut client, host);
+            }
+            self.put_back(client);
+        }
+    }
+
+    fn run_query(&mut self, client: &mut Client, host: &mut dyn Host) {
+        let mut query = std::mem::take(&mut client.query);
+        let done = self.run(client, &query, host);
+        query.drain(..done);
+        if query.is_empty() {
+            query.shrink_to(QUERY_KEPT_BYTES);
+        } else {
+            query.reserve(client.parser.wanted());
+        }
+        client.query = query;
+    }
+
+    fn put_back(&mut self, mut client: Box<Client>) {
+        let link = client.link;
+        if client.unsent() > 0 || client.is(ClientFlags::CLOSE_AFTER_REPLY) {
+            if !client.is(ClientFlags::DIRTY_LINK) {
+                client.flags.insert(ClientFlags::DIRTY_LINK);
+                self.engine.dirty_links.push(link);
+            }
+        }
+        if client.is(ClientFlags::CLOSE_ASAP) && !client.is(ClientFlags::CLOSING) {
+            client.flags.insert(ClientFlags::CLOSING);
+            self.engine.closing.push(link);
+        }
+        self.engine.clients.put_back(client);
+    }
+
+    fn check_query_limit(&self, client: &mut Client) {
+        let limit = self.engine.config.client_query_buffer_limit as usize;
+        if client.query.len() > limit {
+            log::warn!(
+                "Closing client that reached max query buffer length: {} (qbuf initial bytes: {})",
+                guards::describe(client),
+                crate::base::quote::quoted(client.query.get(..64).unwrap_or(&client.query)),
+            );
+            client.flags.insert(ClientFlags::CLOSE_ASAP);
+        }
+    }
+
+    fn limits(&self, client: &Client) -> Limits {
+        Limits {
+            authenticated: client.is(ClientFlags::AUTHENTICATED),
+            bulk_bytes_max: self.engine.config.proto_max_bulk_len,
+            ..Limits::default()
+        }
+    }
+
+    /// Runs complete commands from the start of `bytes`; returns how many bytes they took.
+    fn run(&mut self, client: &mut Client, bytes: &[u8], host: &mut dyn Host) -> usize {
+        let mut done = 0;
+        let mut batch = std::mem::take(&mut self.batch);
+        let mut ranges = std::mem::take(&mut self.ranges);
+        while done < bytes.len() {
+            batch.parsed.clear();
+            ranges.clear();
+            let limits = self.limits(client);
+            let mut at = done;
+            let mut incomplete = false;
+            while batch.parsed.len() < WINDOW && at < bytes.len() {
+                let first_range = ranges.len();
+                match client.parser.next(bytes, at, &limits, &mut ranges) {
+                    Ok(Some(end)) => {
+                        let end_range = ranges.len();
+                        batch.parsed.push(Parsed {
+                            first_range,
+                            end_range,
+                            end,
+                            entry: None,
+                            hashed: (0, 0),
+                        });
+                        at = end;
+                    }
+                    Ok(None) => {
+                        incomplete = true;
+                        break;
+                    }
+                    Err(error) => {
+                        client.parser.reset();
+                        if batch.parsed.is_empty() {
+                            self.protocol_error(client, error, &bytes[done..]);
+                            done = bytes.len();
+                        }
+                        break;
+                    }
+                }
+            }
+            if batch.parsed.is_empty() {
+                break;
+            }
+            let decoded = client.parser.take_decoded();
+            self.look_up(client, bytes, &decoded, &ranges, &mut batch);
+            let count = batch.parsed.len();
+            let mut executed = 0;
+            for parsed in &batch.parsed {
+                let words = &ranges[parsed.first_range..parsed.end_range];
+                let args = Args::new(
+                    bytes,
+                    &decoded,
+                    words,
+                    self.engine.keyspace.seed(),
+                    parsed.hashed,
+                );
+                if args.count() > 0
+                    && self.process(client, parsed.entry, args, host) == Flow::Postponed
+                {
+                    break;
+                }
+                executed += 1;
+                done = parsed.end;
+                if client.is(ClientFlags::BLOCKED
+                    | ClientFlags::CLOSE_AFTER_REPLY
+                    | ClientFlags::CLOSE_ASAP)
+                    || limits.authenticated != client.is(ClientFlags::AUTHENTICATED)
+                {
+                    break;
+                }
+            }
+            if client.is(ClientFlags::CLOSE_AFTER_REPLY | ClientFlags::CLOSE_ASAP) {
+                client.parser.reset();
+                done = bytes.len();
+                break;
+            }
+            let stopped = executed < count || client.is(ClientFlags::BLOCKED);
+            if stopped
+                || (incomplete && limits.authenticated != client.is(ClientFlags::AUTHENTICATED))
+            {
+                client.parser.reset();
+                if client.is(ClientFlags::BLOCKED) {
+                    break;
+                }
+            } else if incomplete {
+                break;
+            }
+        }
+        self.batch = batch;
+        self.ranges = ranges;
+        done
+    }
+
+    /// Finds the rows of the window and prefetches their first keys.
+    fn look_up(
+        &self,
+        client: &Client,
+        bytes: &[u8],
+        decoded: &[u8],
+        ranges: &[Range],
+        batch: &mut Batch,
+    ) {
+        batch.hashes.clear();
+        let seed = self.engine.keyspace.seed();
+        let prefetch = batch.parsed.len() > 1;
+        for parsed in &mut batch.parsed {
+            let args = Args::new(
+                bytes,
+                decoded,
+                &ranges[parsed.first_range..parsed.end_range],
+                seed,
+                (0, 0),
+            );
+            if args.count() == 0 {
+                continue;
+            }
+            parsed.entry = self.find(args.at(0));
+            if let Some(index) = parsed.entry.and_then(|entry| entry.command.first_key())
+                && index < args.count()
+            {
+                let hash = seed.hash(args.at(index));
+                parsed.hashed = (index, hash);
+                if prefetch {
+                    batch.hashes.push(hash);
+                }
+            }
+        }
+        if prefetch {
+            self.engine.keyspace.prefetch(client.db, &batch.hashes);
+        }
+    }
+
+    /// The row a name means on this server.
+    #[inline]
+    pub(super) fn find(&self, name: &[u8]) -> Option<&'static Registered> {
+        if !self.renamed.is_empty()
+            && let Some(meaning) = self.renamed.find(name)
+        {
+            return meaning;
+        }
+        table().find(name)
+    }
+
+    fn protocol_error(&mut self, client: &mut Client, error: ProtocolError, bytes: &[u8]) {
+        log::debug!(
+            "Protocol error ({error}) from client: {}. Query buffer: {}",
+            guards::describe(client),
+            crate::base::quote::quoted(bytes.get(..128).unwrap_or(bytes)),
+        );
+        client.reply.error_bytes(&error.reply());
+        self.engine.stats.errors.count("ERR");
+        client.flags.insert(ClientFlags::CLOSE_AFTER_REPLY);
+    }
+}

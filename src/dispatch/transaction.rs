@@ -1,0 +1,114 @@
+//! MULTI's queue and EXEC. The rows are in `command/transaction.rs`; what must call commands is here.
+
+use super::Machine;
+use crate::command::*;
+use crate::engine::{Client, ClientFlags, Host, QueuedCommand};
+use crate::resp::parser::Range;
+
+impl Machine {
+    /// Keeps a copy of the command for EXEC and answers QUEUED.
+    pub(super) fn queue(
+        &mut self,
+        client: &mut Client,
+        entry: &'static Registered,
+        args: &Args<'_>,
+    ) {
+        // A transaction that cannot run any more keeps nothing.
+        if !client.is(ClientFlags::DIRTY_EXEC | ClientFlags::DIRTY_CAS) {
+            let mut bytes = Vec::with_capacity(args.iter().map(<[u8]>::len).sum());
+            let mut ranges = Vec::with_capacity(args.count());
+            for argument in args.iter() {
+                let start = bytes.len();
+                bytes.extend_from_slice(argument);
+                ranges.push(Range {
+                    start,
+                    end: bytes.len(),
+                });
+            }
+            client.transaction.bytes += bytes.len();
+            client.transaction.flags |= entry.command.flags;
+            client.transaction.commands.push(QueuedCommand {
+                command: entry.id,
+                bytes,
+                ranges,
+            });
+        }
+        client.reply.simple("QUEUED");
+    }
+
+    /// Leaves MULTI: forgets queue and watches.
+    pub(super) fn discard(&mut self, client: &mut Client) {
+        client.leave_multi();
+        self.engine.watched.unwatch_all(client.link);
+    }
+
+    /// EXEC: runs the queue as one unit, unless something spoilt it.
+    pub(super) fn exec(&mut self, client: &mut Client, args: Args<'_>, host: &mut dyn Host) {
+        let start_ns = self.engine.clock.mono_ns;
+        if !client.is(ClientFlags::MULTI) {
+            // The row's own handler answers the error.
+            return self.call(client, self.exec, args, host);
+        }
+        if self.watched_key_expired(client) {
+            client.flags.insert(ClientFlags::DIRTY_CAS);
+        }
+        if client.is(ClientFlags::DIRTY_EXEC) {
+            client
+                .reply
+                .error("EXECABORT Transaction discarded because of previous errors.");
+            self.engine.stats.errors.count("EXECABORT");
+            return self.discard(client);
+        }
+        if client.is(ClientFlags::DIRTY_CAS) {
+            client.reply.null_array();
+            return self.discard(client);
+        }
+        self.engine.watched.unwatch_all(client.link);
+        let commands = std::mem::take(&mut client.transaction).commands;
+        client.leave_multi();
+        client.flags.insert(ClientFlags::IN_EXEC);
+        self.in_exec = true;
+        client.reply.array(commands.len());
+        let seed = self.engine.keyspace.seed();
+        for queued in &commands {
+            let entry = table().get(queued.command);
+            let mut args = Args::new(&queued.bytes, &[], &queued.ranges, seed, (0, 0));
+            if entry.parent.is_some() {
+                args.seek(2);
+            }
+            self.call(client, entry, args, host);
+        }
+        self.in_exec = false;
+        client.flags.remove(ClientFlags::IN_EXEC);
+        client.last_command = Some(self.exec.id);
+        client.commands += 1;
+        let end_ns = host.monotonic_ns();
+        self.engine.stats.command_done(
+            self.exec.id as usize,
+            end_ns.saturating_sub(start_ns),
+            false,
+        );
+        self.engine.clock.mono_ns = end_ns;
+    }
+
+    /// Whether a watched key that lived at WATCH is due by now.
+    fn watched_key_expired(&self, client: &Client) -> bool {
+        if !client.watching {
+            return false;
+        }
+        let now = self.engine.now();
+        self.engine
+            .watched
+            .of_client(client.link)
+            .any(|(db, key, was_due)| {
+                let key = self.engine.keyspace.key(key);
+                let due = self
+                    .engine
+                    .keyspace
+                    .find(db, key)
+                    .and_then(|entry| entry.expire_at())
+                    .is_some_and(|at| at <= now);
+                due && !was_due
+            })
+    }
+}

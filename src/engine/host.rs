@@ -1,0 +1,97 @@
+//! What the engine asks of the outside world, synchronously. `server/` implements it with the
+//! operating system, the simulator with a simulated disk, network and clock.
+//!
+//! What need not be answered at once goes out as an [`Action`](super::Action) instead.
+
+use crate::base::time::UnixMs;
+use crate::config::Config;
+
+/// Facts about the process for INFO.
+#[derive(Clone, Debug, Default)]
+pub struct ProcessFacts {
+    /// Process id.
+    pub pid: u32,
+    /// Operating system, as `uname` gives it: "Linux 6.1.0 x86_64".
+    pub os: String,
+    /// The multiplexing call mio uses here.
+    pub multiplexing: &'static str,
+    /// Path of the executable.
+    pub executable: String,
+    /// Path of the configuration file, or empty.
+    pub config_file: String,
+    /// systemd, upstart, unknown or no.
+    pub supervised: &'static str,
+    /// Seconds of system and user time of the process, of its main thread, of its children.
+    pub cpu: [f64; 6],
+}
+
+/// Memory figures in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MemoryFacts {
+    /// Usable bytes of live allocations.
+    pub used: usize,
+    /// Highest `used` seen.
+    pub peak: usize,
+    /// Resident set.
+    pub rss: usize,
+    /// Allocator: allocated, active, resident, retained, muzzy.
+    pub allocator: [usize; 5],
+    /// Physical memory of the machine.
+    pub system: usize,
+}
+
+/// The outside world, for what must be answered within the command.
+pub trait Host {
+    /// Nanoseconds of a clock that never goes back.
+    fn monotonic_ns(&mut self) -> u64;
+    /// Microseconds since 1970 by the wall clock.
+    fn unix_us(&mut self) -> i64;
+    /// Stops everything for so long (DEBUG SLEEP).
+    fn sleep_us(&mut self, us: u64);
+    /// Bytes in use, cheap enough for every command.
+    fn used_memory(&mut self) -> usize;
+    /// All memory figures.
+    fn memory(&mut self) -> MemoryFacts;
+    /// Facts about the process.
+    fn process(&mut self) -> ProcessFacts;
+    /// Makes changed directives real (listeners, log, limits, working directory). On an error the engine
+    /// restores the old values and the text goes to the client.
+    fn apply_config(
+        &mut self,
+        changed: &[&'static str],
+        config: &Config,
+    ) -> Result<(), (&'static str, String)>;
+    /// Reads a small file whole; `None` when it does not exist.
+    fn read_file(&mut self, path: &str) -> Result<Option<Vec<u8>>, String>;
+    /// Writes a file through a temporary name, synced and renamed.
+    fn write_file(&mut self, path: &str, bytes: &[u8]) -> Result<(), String>;
+    /// Random bytes from the operating system, for ids.
+    fn entropy(&mut self) -> u64;
+}
+
+/// The clock of the unit that runs: one instant for all it does.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Clock {
+    /// Monotonic nanoseconds.
+    pub mono_ns: u64,
+    /// Wall clock minus monotonic clock, microseconds; renewed once a round.
+    pub offset_us: i64,
+}
+
+impl Clock {
+    /// Wall-clock milliseconds.
+    #[inline]
+    pub fn unix_ms(&self) -> UnixMs {
+        self.unix_us().div_euclid(1000)
+    }
+    /// Wall-clock microseconds.
+    #[inline]
+    pub fn unix_us(&self) -> i64 {
+        (self.mono_ns / 1000) as i64 + self.offset_us
+    }
+    /// Monotonic milliseconds.
+    #[inline]
+    pub fn mono_ms(&self) -> u64 {
+        self.mono_ns / 1_000_000
+    }
+}

@@ -1,0 +1,122 @@
+//! WATCH: which clients watch which keys.
+//!
+//! Invariant: a (db, key) is present only while at least one client watches it.
+
+use std::collections::HashMap;
+
+use super::LinkId;
+
+/// One watched key of one client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Watch {
+    db: usize,
+    key: Box<[u8]>,
+    /// The key was due already when the watch began: its deletion is no change.
+    was_due: bool,
+}
+
+/// All watches.
+#[derive(Default)]
+pub struct Watched {
+    by_key: HashMap<(usize, Box<[u8]>), Vec<LinkId>>,
+    by_client: HashMap<LinkId, Vec<Watch>>,
+    running_spoiled: bool,
+}
+
+impl Watched {
+    /// Whether nobody watches anything.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+
+    /// Adds a watch, once a client and key.
+    pub fn watch(&mut self, link: LinkId, db: usize, key: &[u8], was_due: bool) {
+        let watches = self.by_client.entry(link).or_default();
+        if watches
+            .iter()
+            .any(|watch| watch.db == db && *watch.key == *key)
+        {
+            return;
+        }
+        watches.push(Watch {
+            db,
+            key: key.into(),
+            was_due,
+        });
+        self.by_key.entry((db, key.into())).or_default().push(link);
+    }
+
+    /// Drops all watches of a client.
+    pub fn unwatch_all(&mut self, link: LinkId) {
+        for watch in self.by_client.remove(&link).unwrap_or_default() {
+            let place = (watch.db, watch.key);
+            if let Some(links) = self.by_key.get_mut(&place) {
+                links.retain(|&other| other != link);
+                if links.is_empty() {
+                    self.by_key.remove(&place);
+                }
+            }
+        }
+    }
+
+    /// The clients that watch a key.
+    pub fn clients_of(&self, db: usize, key: &[u8]) -> Vec<LinkId> {
+        // A tuple key cannot be looked up by its borrowed parts; watches are few and this is off the hot path.
+        self.by_key
+            .get(&(db, Box::from(key)))
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// The watches of a client: (db, key, was due when watched).
+    pub fn of_client(&self, link: LinkId) -> impl Iterator<Item = (usize, &[u8], bool)> {
+        self.by_client
+            .get(&link)
+            .into_iter()
+            .flatten()
+            .map(|w| (w.db, &*w.key, w.was_due))
+    }
+
+    /// Number of keys a client watches.
+    pub fn count_of(&self, link: LinkId) -> usize {
+        self.by_client.get(&link).map_or(0, Vec::len)
+    }
+
+    /// Number of watched keys, of all clients (INFO watched_keys counts each once).
+    pub fn keys(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// Number of clients that watch something.
+    pub fn clients(&self) -> usize {
+        self.by_client.len()
+    }
+
+    /// All watched places: (db, key, clients). For FLUSHALL and SWAPDB.
+    pub fn places(&self) -> impl Iterator<Item = (usize, &[u8], &[LinkId])> {
+        self.by_key
+            .iter()
+            .map(|((db, key), links)| (*db, &**key, &**links))
+    }
+
+    /// Forgets that a key was due when it was watched (it exists anew).
+    pub fn clear_due(&mut self, link: LinkId, db: usize, key: &[u8]) {
+        if let Some(watches) = self.by_client.get_mut(&link) {
+            for watch in watches.iter_mut().filter(|w| w.db == db && *w.key == *key) {
+                watch.was_due = false;
+            }
+        }
+    }
+
+    /// Notes that the running client's own watch was hit.
+    pub fn spoil_running(&mut self) {
+        self.running_spoiled = true;
+    }
+
+    /// Whether the running client's watch was hit since the last call.
+    #[inline]
+    pub fn take_spoiled(&mut self) -> bool {
+        std::mem::take(&mut self.running_spoiled)
+    }
+}

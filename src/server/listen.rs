@@ -1,0 +1,106 @@
+//! Listening sockets: TCP on every `bind` address, and the Unix socket.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
+
+use mio::net::{TcpListener, UnixListener};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::config::Config;
+
+/// Opens the TCP listeners. An address that is not there is skipped when `bind` has it with `-`, and so
+/// is a protocol the machine does not have; any other failure is an error. No listeners with port 0.
+pub fn tcp(config: &Config) -> Result<Vec<TcpListener>, String> {
+    let mut listeners = Vec::new();
+    let Ok(port) = u16::try_from(config.port) else {
+        return Ok(listeners);
+    };
+    if port == 0 {
+        return Ok(listeners);
+    }
+    for bind in &config.bind.0 {
+        let (optional, host) = match bind.strip_prefix('-') {
+            Some(host) => (true, host),
+            None => (false, bind.as_str()),
+        };
+        let addresses = resolve(host).map_err(|error| format!("bind {host}: {error}"));
+        let result = addresses.and_then(|ip| open_tcp(SocketAddr::new(ip, port), config.tcp_backlog).map_err(|e| (e, ip)).or_else(
+            |(error, ip)| {
+                let absent = matches!(
+                    error.raw_os_error(),
+                    Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT | libc::ENOPROTOOPT | libc::EPROTONOSUPPORT
+                        | libc::ESOCKTNOSUPPORT | libc::EPFNOSUPPORT)
+                );
+                log::warn!("Warning: Could not create server TCP listening socket {ip}:{port}: bind: {}", strerror(&error));
+                if optional && absent { Err(String::new()) } else { Err(format!("bind {ip}: {}", strerror(&error))) }
+            },
+        ));
+        match result {
+            Ok(listener) => listeners.push(listener),
+            Err(text) if optional && text.is_empty() => {}
+            Err(text) => return Err(text),
+        }
+    }
+    Ok(listeners)
+}
+
+/// The system's text for an error, without Rust's "(os error n)".
+pub fn strerror(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(end) => text[..end].to_string(),
+        None => text,
+    }
+}
+
+fn resolve(host: &str) -> io::Result<IpAddr> {
+    match host {
+        "*" => Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        "::*" => Ok(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+        _ => match host.parse() {
+            Ok(ip) => Ok(ip),
+            Err(_) => {
+                use std::net::ToSocketAddrs;
+                let mut found = (host, 0).to_socket_addrs()?;
+                found
+                    .next()
+                    .map(|a| a.ip())
+                    .ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))
+            }
+        },
+    }
+}
+
+fn open_tcp(address: SocketAddr, backlog: i64) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog.clamp(1, i32::MAX as i64) as i32)?;
+    Ok(TcpListener::from_std(socket.into()))
+}
+
+/// Opens the Unix socket, when one is configured, with its permissions. A socket file left behind is removed.
+pub fn unix(config: &Config) -> Result<Option<UnixListener>, String> {
+    if config.unixsocket.get().is_none() {
+        return Ok(None);
+    }
+    let path = config.unixsocket.path();
+    let _ = std::fs::remove_file(path);
+    let opening =
+        |error: io::Error| format!("Failed opening Unix socket: bind: {}", strerror(&error));
+    let listener = UnixListener::bind(path).map_err(opening)?;
+    if config.unixsocketperm.0 != 0 {
+        let permissions = std::fs::Permissions::from_mode(config.unixsocketperm.0);
+        std::fs::set_permissions(path, permissions).map_err(opening)?;
+    }
+    Ok(Some(listener))
+}

@@ -1,0 +1,424 @@
+//! The loop: one slab owns every socket; readiness in, one read a link, one write a dirty link.
+//!
+//! A round: poll; accept and read what is ready (64 KiB a link; a link with more is queued and the
+//! next poll does not block); let the machine end its round; write every dirty link once; carry out
+//! the machine's actions. Sockets are edge-triggered and registered once for both directions, so:
+//! a read shorter than the buffer means drained, *unless* the event said read-closed (then read on
+//! to 0); whoever defers a read queues the link by hand.
+//!
+//! After a busy round the loop polls without blocking for up to `SPIN_NS` before it sleeps, while
+//! such spins lately found work (figures in DESIGN.md, "I/O, measured").
+
+use std::io::{ErrorKind, Read, Write};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use mio::event::Source;
+use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+use std::os::fd::AsRawFd;
+
+use super::host::OsHost;
+use super::listen;
+use crate::config::Config;
+use crate::dispatch::{LinkFacts, Machine};
+use crate::engine::{Action, Host};
+
+/// Bytes read from a link in a round.
+const READ_BYTES: usize = 64 * 1024;
+/// Connections accepted from a listener in a round.
+const ACCEPT_MAX: usize = 1000;
+/// Events taken from a poll.
+const EVENTS_MAX: usize = 1024;
+/// Credit of a spin that found work, and its ceiling; one that did not costs 1.
+const SPIN_GAIN: u32 = 2;
+const SPIN_CREDIT_MAX: u32 = 16;
+/// Rounds after which an exhausted credit gets one more try.
+const SPIN_RETRY_ROUNDS: u32 = 256;
+
+enum Socket {
+    TcpListener(TcpListener),
+    UnixListener(UnixListener),
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+struct Link {
+    socket: Socket,
+    /// Queued in `unread`.
+    queued: bool,
+    /// An event said that the peer has closed its side: read on to 0.
+    read_closed: bool,
+}
+
+/// The loop and all it owns.
+pub struct Shell {
+    poll: Poll,
+    events: Events,
+    links: Slab<Link>,
+    machine: Machine,
+    host: OsHost,
+    buffer: Box<[u8]>,
+    /// Links that may have more to read than they were allowed.
+    unread: Vec<usize>,
+    dirty: Vec<usize>,
+    spin_credit: u32,
+    rounds_without_credit: u32,
+}
+
+impl Shell {
+    /// Opens the listeners and an empty machine.
+    pub fn new(config: Config) -> Result<Shell, String> {
+        let poll = Poll::new()
+            .map_err(|error| format!("Failed creating the event loop. Error message: '{error}'"))?;
+        let mut host = OsHost::new();
+        let seed = host.entropy();
+        let tcp = listen::tcp(&config).map_err(|text| {
+            format!(
+                "Failed listening on port {} (tcp), aborting. {text}",
+                config.port
+            )
+        })?;
+        let unix = listen::unix(&config)?;
+        let mut shell = Shell {
+            poll,
+            events: Events::with_capacity(EVENTS_MAX),
+            links: Slab::new(),
+            machine: Machine::new(config, seed, &mut host)?,
+            host,
+            buffer: vec![0; READ_BYTES].into_boxed_slice(),
+            unread: Vec::new(),
+            dirty: Vec::new(),
+            spin_credit: SPIN_CREDIT_MAX,
+            rounds_without_credit: 0,
+        };
+        for listener in tcp {
+            shell
+                .add(Socket::TcpListener(listener))
+                .map_err(|error| error.to_string())?;
+        }
+        if let Some(listener) = unix {
+            shell
+                .add(Socket::UnixListener(listener))
+                .map_err(|error| error.to_string())?;
+        }
+        Ok(shell)
+    }
+
+    /// Rounds until an action ends the process.
+    pub fn run(&mut self) -> ExitCode {
+        let mut sleep_ns = 0;
+        loop {
+            let busy = match self.wait(sleep_ns) {
+                Ok(busy) => busy,
+                Err(error) => {
+                    log::error!("poll: {error}");
+                    return ExitCode::FAILURE;
+                }
+            };
+            self.machine.begin_round(&mut self.host);
+            self.handle_events();
+            self.read_queued();
+            sleep_ns = self.machine.end_round(&mut self.host);
+            self.write_dirty();
+            if let Some(code) = self.carry_out() {
+                return code;
+            }
+            if !self.unread.is_empty() {
+                sleep_ns = 0;
+            }
+            let _ = busy;
+        }
+    }
+
+    /// Polls for at most `sleep_ns`, spinning first when that pays. True when there are events.
+    fn wait(&mut self, sleep_ns: u64) -> std::io::Result<bool> {
+        let spin_ns = self.machine.engine.config.io_spin_us as u64 * 1000;
+        if sleep_ns > spin_ns && spin_ns > 0 && self.may_spin() {
+            let start = Instant::now();
+            loop {
+                self.poll_for(Duration::ZERO)?;
+                if !self.events.is_empty() {
+                    self.spin_credit = (self.spin_credit + SPIN_GAIN).min(SPIN_CREDIT_MAX);
+                    return Ok(true);
+                }
+                if start.elapsed().as_nanos() as u64 >= spin_ns {
+                    break;
+                }
+            }
+            self.spin_credit -= 1;
+        }
+        self.poll_for(Duration::from_nanos(sleep_ns))?;
+        Ok(!self.events.is_empty())
+    }
+
+    /// Whether the last round was busy and spins have lately found work.
+    fn may_spin(&mut self) -> bool {
+        if self.events.is_empty() {
+            return false;
+        }
+        if self.spin_credit > 0 {
+            return true;
+        }
+        self.rounds_without_credit += 1;
+        if self.rounds_without_credit < SPIN_RETRY_ROUNDS {
+            return false;
+        }
+        self.rounds_without_credit = 0;
+        self.spin_credit = 1;
+        true
+    }
+
+    fn poll_for(&mut self, timeout: Duration) -> std::io::Result<()> {
+        // Below a millisecond mio would round up; epoll sleeps in whole milliseconds.
+        match self.poll.poll(&mut self.events, Some(timeout)) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {
+                self.events.clear();
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn handle_events(&mut self) {
+        // Taken out so that links can be read and closed meanwhile.
+        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        for event in &events {
+            let token = event.token().0;
+            let Some(link) = self.links.get_mut(token) else {
+                continue;
+            };
+            match link.socket {
+                Socket::TcpListener(_) | Socket::UnixListener(_) => self.accept(token),
+                Socket::Tcp(_) | Socket::Unix(_) => {
+                    if event.is_read_closed() || event.is_error() {
+                        link.read_closed = true;
+                    }
+                    if event.is_writable() {
+                        self.machine.engine.mark_dirty_if_unsent(token);
+                    }
+                    if event.is_readable() || event.is_read_closed() || event.is_error() {
+                        self.read(token);
+                    }
+                }
+            }
+        }
+        self.events = events;
+    }
+
+    fn read_queued(&mut self) {
+        for token in std::mem::take(&mut self.unread) {
+            if let Some(link) = self.links.get_mut(token)
+                && link.queued
+            {
+                link.queued = false;
+                self.read(token);
+            }
+        }
+    }
+
+    /// Reads a link once and runs what came.
+    fn read(&mut self, token: usize) {
+        let Some(link) = self.links.get_mut(token) else {
+            return;
+        };
+        if link.queued {
+            // Its turn comes with the queue.
+            return;
+        }
+        let result = loop {
+            let result = match &mut link.socket {
+                Socket::Tcp(socket) => socket.read(&mut self.buffer),
+                Socket::Unix(socket) => socket.read(&mut self.buffer),
+                Socket::TcpListener(_) | Socket::UnixListener(_) => return,
+            };
+            match result {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => break result,
+            }
+        };
+        match result {
+            Ok(0) => self.machine.closed(token),
+            Ok(count) => {
+                if count == self.buffer.len() || link.read_closed {
+                    link.queued = true;
+                    self.unread.push(token);
+                }
+                self.machine
+                    .input(token, &self.buffer[..count], &mut self.host);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => {
+                log::debug!("Reading from client: {}", listen::strerror(&error));
+                self.machine.closed(token);
+            }
+        }
+    }
+
+    fn accept(&mut self, token: usize) {
+        for turn in 0..=ACCEPT_MAX {
+            let Some(link) = self.links.get(token) else {
+                return;
+            };
+            let accepted = match &link.socket {
+                Socket::TcpListener(listener) => listener.accept().map(|(socket, peer)| {
+                    let local = socket
+                        .local_addr()
+                        .map(|a| a.to_string())
+                        .unwrap_or_default();
+                    let _ = socket.set_nodelay(true);
+                    self.keep_alive(&socket);
+                    let facts = LinkFacts {
+                        peer: peer.to_string(),
+                        local,
+                        fd: socket.as_raw_fd(),
+                        unix: false,
+                        loopback: peer.ip().to_canonical().is_loopback(),
+                    };
+                    (Socket::Tcp(socket), facts)
+                }),
+                Socket::UnixListener(listener) => listener.accept().map(|(socket, _)| {
+                    let path = format!("{}:0", self.machine.engine.config.unixsocket.lossy());
+                    let fd = socket.as_raw_fd();
+                    let facts = LinkFacts {
+                        peer: path.clone(),
+                        local: path,
+                        fd,
+                        unix: true,
+                        loopback: true,
+                    };
+                    (Socket::Unix(socket), facts)
+                }),
+                Socket::Tcp(_) | Socket::Unix(_) => return,
+            };
+            match accepted {
+                Ok((socket, facts)) => match self.add(socket) {
+                    Ok(client) => self.machine.open(client, facts),
+                    Err(error) => log::warn!(
+                        "Error registering fd event for the new client connection: {error}"
+                    ),
+                },
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    log::warn!("Accepting client connection: {}", listen::strerror(&error));
+                    // No new edge comes for what still waits: try again next round.
+                    return self.queue_accept(token);
+                }
+            }
+            if turn == ACCEPT_MAX {
+                return self.queue_accept(token);
+            }
+        }
+    }
+
+    /// Registers a listener anew, which raises its edge again.
+    fn queue_accept(&mut self, token: usize) {
+        let registry = self.poll.registry();
+        let Some(link) = self.links.get_mut(token) else {
+            return;
+        };
+        let result = match &mut link.socket {
+            Socket::TcpListener(listener) => {
+                registry.reregister(listener, Token(token), Interest::READABLE)
+            }
+            Socket::UnixListener(listener) => {
+                registry.reregister(listener, Token(token), Interest::READABLE)
+            }
+            Socket::Tcp(_) | Socket::Unix(_) => return,
+        };
+        if let Err(error) = result {
+            log::warn!("Listening socket lost: {error}");
+        }
+    }
+
+    fn keep_alive(&self, socket: &TcpStream) {
+        let seconds = self.machine.engine.config.tcp_keepalive;
+        if seconds <= 0 {
+            return;
+        }
+        let period = Duration::from_secs(seconds as u64);
+        let keepalive = socket2::TcpKeepalive::new()
+            .with_time(period)
+            .with_interval((period / 3).max(Duration::from_secs(1)))
+            .with_retries(3);
+        let _ = socket2::SockRef::from(socket).set_tcp_keepalive(&keepalive);
+    }
+
+    fn add(&mut self, mut socket: Socket) -> std::io::Result<usize> {
+        let entry = self.links.vacant_entry();
+        let token = Token(entry.key());
+        let registry = self.poll.registry();
+        let both = Interest::READABLE | Interest::WRITABLE;
+        match &mut socket {
+            Socket::TcpListener(source) => source.register(registry, token, Interest::READABLE)?,
+            Socket::UnixListener(source) => source.register(registry, token, Interest::READABLE)?,
+            Socket::Tcp(source) => source.register(registry, token, both)?,
+            Socket::Unix(source) => source.register(registry, token, both)?,
+        }
+        entry.insert(Link {
+            socket,
+            queued: false,
+            read_closed: false,
+        });
+        Ok(token.0)
+    }
+
+    /// Writes each dirty link until it is empty or the socket is full.
+    fn write_dirty(&mut self) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        self.machine.take_dirty_links(&mut dirty);
+        for &token in &dirty {
+            self.write(token);
+        }
+        self.dirty = dirty;
+        self.machine.drop_closing();
+    }
+
+    fn write(&mut self, token: usize) {
+        let Some(link) = self.links.get_mut(token) else {
+            return;
+        };
+        loop {
+            let bytes = self.machine.output(token);
+            let result = match &mut link.socket {
+                _ if bytes.is_empty() => Ok(0),
+                Socket::Tcp(socket) => socket.write(bytes),
+                Socket::Unix(socket) => socket.write(bytes),
+                Socket::TcpListener(_) | Socket::UnixListener(_) => return,
+            };
+            match result {
+                Ok(count) => {
+                    if self.machine.wrote(token, count) {
+                        self.machine.closed(token);
+                        return;
+                    }
+                    if count == 0 || self.machine.output(token).is_empty() {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    log::debug!("Error writing to client: {}", listen::strerror(&error));
+                    self.machine.closed(token);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn carry_out(&mut self) -> Option<ExitCode> {
+        for action in std::mem::take(&mut self.machine.engine.actions) {
+            match action {
+                Action::Close(token) => {
+                    // Dropping the socket deregisters and closes it.
+                    self.links.try_remove(token);
+                }
+                Action::Exit(code) => return Some(ExitCode::from(code as u8)),
+            }
+        }
+        None
+    }
+}
