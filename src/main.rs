@@ -1,14 +1,166 @@
-//! The `redoxide-server` binary.
+//! The `redoxide-server` binary: what the program's name and first argument ask for, then the
+//! configuration, then the server.
+//!
+//! It also answers to the names `redis-server`, `redis-check-rdb`, `redis-check-aof` and
+//! `redis-sentinel`.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
+use redoxide::config::{Config, LoadError, LogLevel, REDIS_VERSION, Supervised};
+use redoxide::server::config_files::SystemFiles;
+use redoxide::server::logging;
+use redoxide::sys::{memory, process};
+
 fn main() -> ExitCode {
-    let mut config = redoxide::config::Config::default();
-    let args: Vec<String> = std::env::args().collect();
-    if let Some(at) = args.iter().position(|arg| arg == "--port")
-        && let Some(port) = args.get(at + 1).and_then(|port| port.parse().ok())
-    {
-        config.port = port;
+    let mut args = std::env::args_os();
+    let program = args.next().unwrap_or_default();
+    let args: Vec<OsString> = args.collect();
+    let name = std::path::Path::new(&program)
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy();
+    if name.contains("redis-check-rdb") {
+        return refuse("redis-check-rdb is not part of redoxide yet");
     }
+    if name.contains("redis-check-aof") {
+        return refuse(
+            "redis-check-aof is not part of redoxide yet: it writes no append-only file",
+        );
+    }
+    if name.contains("redis-sentinel") || args.iter().any(|arg| arg == "--sentinel") {
+        return refuse("Sentinel mode is not part of redoxide yet: run a Redis Sentinel beside it");
+    }
+    match args.first().and_then(|first| first.to_str()) {
+        Some("-v" | "--version") => return version(),
+        Some("-h" | "--help") => return help(),
+        Some("--test-memory") => {
+            return refuse(
+                "redoxide has no memory test: use a tool made for it, such as memtester",
+            );
+        }
+        Some("--check-system") => return check_system(),
+        _ => {}
+    }
+    serve(&args)
+}
+
+fn serve(args: &[OsString]) -> ExitCode {
+    let config = match Config::load(args, &mut SystemFiles) {
+        Ok(config) => config,
+        Err(error @ LoadError::Invalid { .. }) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+        Err(error @ LoadError::Open { .. }) => {
+            logging::configure(LogLevel::Notice, std::path::Path::new(""));
+            log::warn!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let supervised = match config.supervised {
+        Supervised::No => false,
+        Supervised::Upstart => process::supervisor() == Some("upstart"),
+        Supervised::Systemd => process::supervisor() == Some("systemd"),
+        Supervised::Auto => process::supervisor().is_some(),
+    };
+    if config.daemonize
+        && !supervised
+        && let Err(error) = process::daemonize()
+    {
+        eprintln!("Can't go to the background: {error}");
+        return ExitCode::FAILURE;
+    }
+    logging::configure(config.loglevel, config.logfile.path());
+    logging::starting(&config);
     redoxide::server::run(config)
+}
+
+fn refuse(why: &str) -> ExitCode {
+    eprintln!("{why}.");
+    ExitCode::FAILURE
+}
+
+/// One line; scripts look for `v=`.
+fn version() -> ExitCode {
+    println!(
+        "Redis server v={REDIS_VERSION} sha=00000000:0 malloc={} bits={} build=0 redoxide={}",
+        memory::allocator_name(),
+        usize::BITS,
+        env!("CARGO_PKG_VERSION"),
+    );
+    ExitCode::SUCCESS
+}
+
+fn help() -> ExitCode {
+    let text = |text: &'static str| clap::builder::StyledStr::from(text);
+    let mut command = clap::Command::new("redoxide-server")
+        .about(env!("CARGO_PKG_DESCRIPTION"))
+        .disable_help_flag(true)
+        .override_usage(text(
+            "redoxide-server [/path/to/redis.conf] [--directive value...]... [-]",
+        ))
+        .args([
+            clap::Arg::new("file").help("Configuration file, in the syntax of redis.conf"),
+            clap::Arg::new("stdin").value_name("-").help("Read more configuration from standard input"),
+            clap::Arg::new("directive")
+                .long("directive")
+                .value_name("value...")
+                .num_args(1..)
+                .help("Any directive of the configuration file; the last one counts"),
+            flag("version", Some('v'), "Print the version"),
+            flag("help", Some('h'), "Print this"),
+            flag("check-system", None, "Look for settings of this machine that hurt"),
+        ])
+        .after_help(text(
+            "Examples:\n  redoxide-server\n  redoxide-server --port 7777 --replicaof 127.0.0.1 6379\n  \
+             redoxide-server /etc/redis/redis.conf --loglevel verbose\n  \
+             echo 'maxmemory 128mb' | redoxide-server -",
+        ));
+    if command.print_help().is_err() {
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+fn flag(name: &'static str, short: Option<char>, help: &'static str) -> clap::Arg {
+    let flag = clap::Arg::new(name)
+        .long(name)
+        .action(clap::ArgAction::SetTrue)
+        .help(help);
+    match short {
+        Some(short) => flag.short(short),
+        None => flag,
+    }
+}
+
+/// Says what of the machine's settings matters here. Overcommit and huge pages, which Redis looks
+/// at, do not: there is no fork.
+fn check_system() -> ExitCode {
+    let limit = process::raise_file_limit(Config::default().maxclients as u64);
+    let files_fit = !matches!(limit, process::FileLimit::Short { .. });
+    let somaxconn = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap_or_default();
+    let somaxconn: i64 = somaxconn.trim().parse().unwrap_or(i64::MAX);
+    let checks = [
+        (
+            "open-files",
+            files_fit,
+            "the limit of open files is too low for 10000 clients",
+        ),
+        (
+            "tcp-backlog",
+            somaxconn >= Config::default().tcp_backlog,
+            "net.core.somaxconn is below the backlog of 511",
+        ),
+    ];
+    let mut code = ExitCode::SUCCESS;
+    for (name, fine, problem) in checks {
+        if fine {
+            println!("[{name}]...OK");
+        } else {
+            println!("[{name}]...WARNING:\n{problem}");
+            code = ExitCode::FAILURE;
+        }
+    }
+    code
 }
