@@ -1,3 +1,0 @@
-//! Compares this server with its peers.
-
-fn main() {}
