@@ -1,6 +1,6 @@
 //! What a handler works with.
 
-use super::{CommandError, Registered};
+use super::{CommandError, Registered, table};
 use crate::base::time::UnixMs;
 use crate::engine::{Client, ClientFlags, Engine, EventClass, Host, LinkId};
 use crate::keyspace::Key;
@@ -85,6 +85,22 @@ impl Context<'_> {
         } else {
             self.engine.close_soon(link);
         }
+    }
+
+    /// The reply of a container's HELP: a head line, these lines, and HELP itself.
+    pub fn reply_help(&mut self, lines: &[&str]) {
+        let parent = self.command.parent.unwrap_or(self.command.id);
+        let name = table().get(parent).command.name.to_uppercase();
+        let reply = self.reply();
+        reply.array(lines.len() + 3);
+        reply.simple(&format!(
+            "{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
+        ));
+        for line in lines {
+            reply.simple(line);
+        }
+        reply.simple("HELP");
+        reply.simple("    Print this help.");
     }
 
     /// The error of a wrong number of arguments to the running command.

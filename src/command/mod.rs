@@ -22,6 +22,7 @@ pub use table::{CommandTable, Registered, Renamed, table};
 
 /// The rows of all families, in no particular order.
 pub const FAMILIES: &[&[Command]] = &[
+    client::COMMANDS,
     connection::COMMANDS,
     string::COMMANDS,
     transaction::COMMANDS,

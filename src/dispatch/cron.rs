@@ -3,7 +3,7 @@
 //! Timers run between rounds; each has a budget so that no round is long.
 
 use super::Machine;
-use crate::engine::{Blocked, ClientFlags, Host};
+use crate::engine::{ClientFlags, Host};
 
 /// The period of the slow timer, nanoseconds, at hz 10.
 const PERIOD_NS: u64 = 100_000_000;
@@ -47,20 +47,7 @@ impl Machine {
             .kind(self.engine.clock.mono_ms())
             .is_none()
         {
-            self.engine.pause.end();
-            self.resume_paused();
-        }
-    }
-
-    /// Lets the clients run again whose command a pause had postponed.
-    pub(super) fn resume_paused(&mut self) {
-        let ready = &mut self.engine.ready;
-        for client in self.engine.clients.iter_mut() {
-            if client.blocked == Some(Blocked::Paused) {
-                client.blocked = None;
-                client.flags.remove(ClientFlags::BLOCKED);
-                ready.push(client.link);
-            }
+            self.engine.end_pause();
         }
     }
 

@@ -245,6 +245,37 @@ impl Engine {
     #[inline]
     pub fn notify(&mut self, _class: EventClass, _event: &'static str, _key: &[u8], _db: usize) {}
 
+    /// Ends CLIENT PAUSE; the commands it postponed run at the end of the round.
+    pub fn end_pause(&mut self) {
+        self.pause.end();
+        for client in self.clients.iter_mut() {
+            if client.blocked == Some(Blocked::Paused) {
+                client.blocked = None;
+                client.flags.remove(ClientFlags::BLOCKED);
+                self.ready.push(client.link);
+            }
+        }
+    }
+
+    /// Ends a client's wait for CLIENT UNBLOCK: as if it had timed out, or with an UNBLOCKED error.
+    pub fn unblock(&mut self, link: LinkId, with_error: bool) {
+        let Some(client) = self.clients.get_mut(link) else {
+            return;
+        };
+        if with_error {
+            client
+                .reply
+                .error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+        } else {
+            // WAIT answers how many replicas have acknowledged.
+            client.reply.int(0);
+        }
+        client.blocked = None;
+        client.flags.remove(ClientFlags::BLOCKED);
+        self.ready.push(link);
+        self.mark_dirty(link);
+    }
+
     /// A socket can be written again: puts its link on the list if it has output.
     pub fn mark_dirty_if_unsent(&mut self, link: LinkId) {
         if self
