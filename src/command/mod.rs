@@ -11,6 +11,8 @@ mod table;
 
 pub mod client;
 pub mod connection;
+pub mod docs;
+pub mod introspection;
 pub mod string;
 pub mod transaction;
 
@@ -23,6 +25,7 @@ pub use table::{CommandTable, Registered, Renamed, table};
 /// The rows of all families, in no particular order.
 pub const FAMILIES: &[&[Command]] = &[
     client::COMMANDS,
+    introspection::COMMANDS,
     connection::COMMANDS,
     string::COMMANDS,
     transaction::COMMANDS,
