@@ -8,6 +8,7 @@
 //! - bounds of a range are compared as signed bytes, in either order; in a class an escaped byte stays
 //!   case-sensitive;
 //! - a `\` at the very end stands for itself;
+//! - an empty text matches the empty pattern only; here also `*`, as KEYS and SCAN take it (PSUBSCRIBE does not);
 //! - a pattern with more than 1000 separated stars never gets past the thousandth.
 
 /// Stars after which a pattern stops matching.
@@ -15,8 +16,8 @@ const STARS_MAX: u32 = 1000;
 
 /// Whether the whole of `text` matches `pattern`; `nocase` folds ASCII letters.
 pub fn matches(pattern: &[u8], text: &[u8], nocase: bool) -> bool {
-    if pattern == b"*" {
-        return true;
+    if text.is_empty() {
+        return pattern.is_empty() || pattern == b"*";
     }
     let (mut rest, mut left) = (pattern, text);
     // Where to go on when an element fails: the pattern after the last star, and the text it last tried.

@@ -57,7 +57,7 @@ impl LongDouble {
 
     /// From an integer, exactly.
     pub fn from_i64(value: i64) -> LongDouble {
-        round(value < 0, u128::from(value.unsigned_abs()), 0, false)
+        round(value < 0, u128::from(value.unsigned_abs()), 0)
     }
 
     /// Neither infinite nor NaN.
@@ -171,7 +171,7 @@ impl std::ops::Add for LongDouble {
                 let low = kept | u128::from(lost);
                 let exponent = high_exponent - 62;
                 if high_negative == low_negative {
-                    round(high_negative, high + low, exponent, false)
+                    round(high_negative, high + low, exponent)
                 } else if high == low {
                     Finite {
                         negative: false,
@@ -179,17 +179,18 @@ impl std::ops::Add for LongDouble {
                         exponent: EXPONENT_MIN,
                     }
                 } else if high > low {
-                    round(high_negative, high - low, exponent, false)
+                    round(high_negative, high - low, exponent)
                 } else {
-                    round(low_negative, low - high, exponent, false)
+                    round(low_negative, low - high, exponent)
                 }
             }
         }
     }
 }
 
-/// `±(value + sticky) × 2^exponent`, where sticky stands for something between 0 and 1, as the nearest number.
-fn round(negative: bool, value: u128, exponent: i32, sticky: bool) -> LongDouble {
+/// `±value × 2^exponent` as the nearest number. A lowest bit that stands for anything lost below it rounds right, as
+/// long as at least one bit is dropped.
+fn round(negative: bool, value: u128, exponent: i32) -> LongDouble {
     if value == 0 {
         return LongDouble::Finite {
             negative,
@@ -201,7 +202,6 @@ fn round(negative: bool, value: u128, exponent: i32, sticky: bool) -> LongDouble
     let excess = (128 - value.leading_zeros() as i32) - 64;
     let drop = excess.max(EXPONENT_MIN - exponent);
     if drop <= 0 {
-        debug_assert!(!sticky, "a sticky bit needs dropped bits above it");
         // Shift up as far as the exponent allows.
         let mantissa = (value << -drop) as u64;
         return finite(negative, mantissa, exponent + drop);
@@ -214,7 +214,7 @@ fn round(negative: bool, value: u128, exponent: i32, sticky: bool) -> LongDouble
             value & ((1 << drop) - 1)
         };
         let half = 1u128 << (drop - 1);
-        if lost > half || (lost == half && (sticky || kept & 1 == 1)) {
+        if lost > half || (lost == half && kept & 1 == 1) {
             kept += 1;
         }
     }
@@ -327,16 +327,25 @@ fn parse_decimal(negative: bool, text: &[u8]) -> Option<LongDouble> {
     }
     let (quotient, exact) = numerator.div_small_quotient(&denominator);
     // The sticky bit goes below the quotient, so that it survives in `round` whatever is dropped.
-    let value = round(
-        negative,
-        quotient << 1 | u128::from(!exact),
-        -shift - 1,
-        false,
-    );
+    let value = round(negative, quotient << 1 | u128::from(!exact), -shift - 1);
     not_underflowed(value)
 }
 
 fn parse_hex(negative: bool, text: &[u8]) -> Option<LongDouble> {
+    let (value, exponent) = hex_parts(text)?;
+    if value == 0 {
+        return Some(LongDouble::Finite {
+            negative,
+            mantissa: 0,
+            exponent: EXPONENT_MIN,
+        });
+    }
+    not_underflowed(round(negative, value, exponent))
+}
+
+/// Reads hexadecimal digits with fraction and binary exponent (after `0x`): `value × 2^exponent`. What does not fit
+/// 121 bits is kept as a lowest bit that is set.
+pub fn hex_parts(text: &[u8]) -> Option<(u128, i32)> {
     let (digits, fraction, exponent) = split_number(text, u8::is_ascii_hexdigit, b'p')?;
     let mut value = 0u128;
     let mut exponent = exponent - 4 * fraction as i64;
@@ -350,20 +359,8 @@ fn parse_hex(negative: bool, text: &[u8]) -> Option<LongDouble> {
             exponent += 4;
         }
     }
-    if value == 0 {
-        return Some(LongDouble::Finite {
-            negative,
-            mantissa: 0,
-            exponent: EXPONENT_MIN,
-        });
-    }
     let exponent = exponent.clamp(-1_000_000, 1_000_000) as i32;
-    not_underflowed(round(
-        negative,
-        value << 1 | u128::from(lost),
-        exponent - 1,
-        false,
-    ))
+    Some((value << 1 | u128::from(lost), exponent - 1))
 }
 
 fn not_underflowed(value: LongDouble) -> Option<LongDouble> {

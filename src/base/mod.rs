@@ -4,6 +4,7 @@
 
 pub mod crc64;
 pub mod glob;
+pub mod grisu;
 pub mod hash;
 pub mod long_double;
 pub mod num;

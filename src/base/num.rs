@@ -1,5 +1,7 @@
 //! Numbers as text, read and written exactly as Redis does.
 
+use crate::base::{grisu, long_double};
+
 /// Reads a signed decimal: no white space, no `+`, no leading zero, no `-0`.
 #[inline]
 pub fn parse_i64(text: &[u8]) -> Option<i64> {
@@ -38,8 +40,8 @@ pub fn parse_u64(text: &[u8]) -> Option<u64> {
     }
 }
 
-/// Reads a double: decimal with optional sign, fraction and exponent, or `inf`/`infinity` in any case.
-/// Refused: white space, `nan`, and what overflows to infinity.
+/// Reads a double: decimal or `0x` hexadecimal with optional sign, fraction and exponent, or `inf`/`infinity` in any case.
+/// Refused: white space, `nan`, what overflows to infinity, and what rounds to zero.
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
     let unsigned = match text {
         [b'+' | b'-', rest @ ..] => rest,
@@ -47,11 +49,36 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
     };
     let infinite =
         unsigned.eq_ignore_ascii_case(b"inf") || unsigned.eq_ignore_ascii_case(b"infinity");
+    if let [b'0', b'x' | b'X', hex @ ..] = unsigned {
+        return parse_hex(text.first() == Some(&b'-'), hex);
+    }
     if !infinite && !matches!(unsigned, [b'0'..=b'9' | b'.', ..]) {
         return None;
     }
     let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    if value == 0.0 {
+        // Refused when rounded to zero.
+        let digits = unsigned
+            .split(|byte| byte.eq_ignore_ascii_case(&b'e'))
+            .next();
+        let zero =
+            digits.is_none_or(|digits| digits.iter().all(|byte| matches!(byte, b'0' | b'.')));
+        return zero.then_some(value);
+    }
     (infinite || value.is_finite()).then_some(value)
+}
+
+/// Reads a hexadecimal double after its `0x`.
+fn parse_hex(negative: bool, text: &[u8]) -> Option<f64> {
+    let (digits, mut exponent) = long_double::hex_parts(text)?;
+    let mut value = digits as f64;
+    while exponent != 0 && value != 0.0 && value.is_finite() {
+        let step = exponent.clamp(-1000, 1000);
+        value *= f64::powi(2.0, step);
+        exponent -= step;
+    }
+    let value = if negative { -value } else { value };
+    (value.is_finite() && (value != 0.0 || digits == 0)).then_some(value)
 }
 
 /// Appends a signed decimal.
@@ -66,7 +93,10 @@ pub fn push_u64(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-/// Appends a double as replies carry it: the shortest digits that read back, plain up to a length, then with
+/// Whole doubles up to this are written as integers, every digit exact.
+const INTEGER_MAX: f64 = (1u64 << 62) as f64;
+
+/// Appends a double as replies carry it: few digits that read back ([`grisu`]), plain up to a length, then with
 /// an exponent (`1e+21`); `inf`, `-inf`, `nan`.
 pub fn push_f64(out: &mut Vec<u8>, value: f64) {
     if value.is_nan() {
@@ -77,33 +107,22 @@ pub fn push_f64(out: &mut Vec<u8>, value: f64) {
         out.extend_from_slice(if value > 0.0 { b"inf" } else { b"-inf" });
         return;
     }
-    if value == 0.0 {
-        out.extend_from_slice(if value.is_sign_negative() {
-            b"-0"
-        } else {
-            b"0"
-        });
+    if value.abs() <= INTEGER_MAX && value.fract() == 0.0 {
+        push_i64(out, value as i64);
         return;
     }
-    // `{:e}` gives the shortest digits: d.ddde±x.
-    let text = format!("{value:e}");
-    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    let mut digits: Vec<u8> = Vec::with_capacity(17);
-    for &byte in mantissa.as_bytes() {
-        match byte {
-            b'-' => out.push(b'-'),
-            b'.' => {}
-            digit => digits.push(digit),
-        }
+    if value < 0.0 {
+        out.push(b'-');
     }
-    push_decimal(out, &digits, exponent);
+    let mut buffer = [0; 20];
+    let (count, last) = grisu::digits(value.abs(), &mut buffer);
+    let digits = buffer.get(..count).unwrap_or_default();
+    push_decimal(out, digits, last);
 }
 
-/// Writes `d.ddd × 10^exponent` (`digits` without the point).
-fn push_decimal(out: &mut Vec<u8>, digits: &[u8], exponent: i32) {
-    // The power of ten of the last digit.
-    let last = exponent - (digits.len() as i32 - 1);
+/// Writes `digits × 10^last`.
+fn push_decimal(out: &mut Vec<u8>, digits: &[u8], last: i32) {
+    let exponent = last + digits.len() as i32 - 1;
     if last >= 0 && exponent.abs() < digits.len() as i32 + 7 {
         out.extend_from_slice(digits);
         out.resize(out.len() + last as usize, b'0');
@@ -209,7 +228,7 @@ mod tests {
         };
         for (value, text) in [
             (0.0, "0"),
-            (-0.0, "-0"),
+            (-0.0, "0"),
             (1.0, "1"),
             (1.5, "1.5"),
             (0.1, "0.1"),

@@ -5,8 +5,8 @@
 //!   need unescaping is decoded, into a small buffer of the parser that such a range points to.
 //! - Bytes are read once: progress inside the one incomplete command is kept, relative to its first byte, so the
 //!   caller may move the bytes between calls.
-//! - The result does not depend on how the bytes were cut, except where Redis's does: the limits on lines
-//!   without an end are tested against what has arrived.
+//! - The result does not depend on how the bytes were cut. (Redis's does for lines of 64 to 80 KiB, which it
+//!   accepts when their end arrives in the right read.)
 //!
 //! Source: the protocol specification, and the replies of redis-server 8.0.6 (tests/wire/protocol.rs). What the
 //! specification does not say: a NUL byte hides the end of a line; the byte after `\r` and the two after a bulk
@@ -86,7 +86,7 @@ pub struct Limits {
     pub bulk_bytes_max: i64,
     /// Most arguments of a command.
     pub multibulk_max: i64,
-    /// Longest line without an end, in bytes.
+    /// Longest line in bytes, without its end.
     pub line_bytes_max: usize,
 }
 
@@ -321,6 +321,9 @@ impl Parser {
         match memchr2(b'\r', 0, unseen) {
             Some(index) if unseen.get(index) == Some(&b'\r') => {
                 let index = self.scanned + index;
+                if index > limits.line_bytes_max {
+                    return Err(error);
+                }
                 self.scanned = index;
                 // One byte more belongs to the line, whatever it is.
                 Ok((index + 2 <= rest.len()).then_some(self.offset + index))
@@ -404,6 +407,9 @@ impl Parser {
                 return Ok(None);
             }
         };
+        if newline > limits.line_bytes_max {
+            return Err(ProtocolError::InlineTooBig);
+        }
         let line = command.get(..newline).unwrap_or_default();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if args.is_empty() {

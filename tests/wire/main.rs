@@ -20,4 +20,6 @@
 //! `PATH`; only some redis-server (7.0 or newer) is required.
 
 mod harness;
+mod parser;
 mod protocol;
+mod reference;
