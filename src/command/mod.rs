@@ -10,6 +10,7 @@ mod row;
 mod table;
 
 pub mod client;
+pub mod config;
 pub mod connection;
 pub mod docs;
 pub mod introspection;
@@ -25,6 +26,7 @@ pub use table::{CommandTable, Registered, Renamed, table};
 /// The rows of all families, in no particular order.
 pub const FAMILIES: &[&[Command]] = &[
     client::COMMANDS,
+    config::COMMANDS,
     introspection::COMMANDS,
     connection::COMMANDS,
     string::COMMANDS,

@@ -122,6 +122,12 @@ impl Machine {
         self.engine.close_soon(link);
     }
 
+    /// SIGTERM (or SIGINT) asks for an orderly end.
+    pub fn stop(&mut self, _interrupt: bool, _host: &mut dyn Host) {
+        log::warn!("User requested shutdown...");
+        self.engine.actions.push(Action::Exit(0));
+    }
+
     /// Ends the round's work before its output is written: timers, unblocked clients, expiry, closings.
     /// Returns the longest the shell may sleep, nanoseconds.
     pub fn end_round(&mut self, host: &mut dyn Host) -> u64 {

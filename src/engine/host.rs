@@ -3,8 +3,10 @@
 //!
 //! What need not be answered at once goes out as an [`Action`](super::Action) instead.
 
+use std::path::Path;
+
 use crate::base::time::UnixMs;
-use crate::config::Config;
+use crate::config::{Config, Id};
 
 /// Facts about the process for INFO.
 #[derive(Clone, Debug, Default)]
@@ -13,16 +15,20 @@ pub struct ProcessFacts {
     pub pid: u32,
     /// Operating system, as `uname` gives it: "Linux 6.1.0 x86_64".
     pub os: String,
-    /// The multiplexing call mio uses here.
+    /// The multiplexing call used here.
     pub multiplexing: &'static str,
     /// Path of the executable.
     pub executable: String,
-    /// Path of the configuration file, or empty.
-    pub config_file: String,
     /// systemd, upstart, unknown or no.
     pub supervised: &'static str,
-    /// Seconds of system and user time of the process, of its main thread, of its children.
-    pub cpu: [f64; 6],
+    /// The allocator's name and version.
+    pub allocator: String,
+    /// (system, user) seconds of all threads.
+    pub cpu_process: (f64, f64),
+    /// (system, user) seconds of ended children.
+    pub cpu_children: (f64, f64),
+    /// (system, user) seconds of the loop's thread.
+    pub cpu_thread: (f64, f64),
 }
 
 /// Memory figures in bytes.
@@ -34,8 +40,14 @@ pub struct MemoryFacts {
     pub peak: usize,
     /// Resident set.
     pub rss: usize,
-    /// Allocator: allocated, active, resident, retained, muzzy.
-    pub allocator: [usize; 5],
+    /// The allocator's: handed out to the program.
+    pub allocated: usize,
+    /// In pages that hold something handed out.
+    pub active: usize,
+    /// Mapped and backed by memory.
+    pub resident: usize,
+    /// Kept as address space only.
+    pub retained: usize,
     /// Physical memory of the machine.
     pub system: usize,
 }
@@ -54,17 +66,15 @@ pub trait Host {
     fn memory(&mut self) -> MemoryFacts;
     /// Facts about the process.
     fn process(&mut self) -> ProcessFacts;
+    /// Gives unused pages back to the operating system.
+    fn purge_memory(&mut self);
     /// Makes changed directives real (listeners, log, limits, working directory). On an error the engine
     /// restores the old values and the text goes to the client.
-    fn apply_config(
-        &mut self,
-        changed: &[&'static str],
-        config: &Config,
-    ) -> Result<(), (&'static str, String)>;
+    fn apply_config(&mut self, changed: &[Id], config: &Config) -> Result<(), (Id, String)>;
     /// Reads a small file whole; `None` when it does not exist.
-    fn read_file(&mut self, path: &str) -> Result<Option<Vec<u8>>, String>;
+    fn read_file(&mut self, path: &Path) -> Result<Option<Vec<u8>>, String>;
     /// Writes a file through a temporary name, synced and renamed.
-    fn write_file(&mut self, path: &str, bytes: &[u8]) -> Result<(), String>;
+    fn write_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), String>;
     /// Random bytes from the operating system, for ids.
     fn entropy(&mut self) -> u64;
 }

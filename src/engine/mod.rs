@@ -21,7 +21,7 @@ pub use watch::Watched;
 
 use crate::base::prng::Prng;
 use crate::base::time::UnixMs;
-use crate::config::Config;
+use crate::config::{Config, Id};
 use crate::keyspace::{Key, Keyspace};
 use crate::stats::Stats;
 use crate::types::Entry;
@@ -130,6 +130,15 @@ impl Engine {
     pub fn is_replica(&self) -> bool {
         false
     }
+
+    /// Whether a data set is being loaded.
+    #[inline]
+    pub fn is_loading(&self) -> bool {
+        false
+    }
+
+    /// Directives have new values: what the engine derives from them follows.
+    pub fn config_changed(&mut self, _ids: &[Id]) {}
 
     /// Whether anybody takes what is propagated.
     #[inline]

@@ -1,34 +1,58 @@
 //! [`Host`] by the operating system.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use crate::config::Config;
+use mio::net::TcpListener;
+
+use super::{listen, logging};
+use crate::config::{Config, Id};
 use crate::engine::{Host, MemoryFacts, ProcessFacts};
+use crate::sys::{alloc, clock, file, memory, process};
 
 /// The operating system as the engine sees it.
+#[derive(Default)]
 pub struct OsHost {
-    origin: Instant,
+    /// Listeners that a change of `port` or `bind` has opened, for the loop to take over.
+    pub listeners: Option<Vec<TcpListener>>,
+    /// Highest memory use seen.
+    peak: u64,
 }
 
 impl OsHost {
-    /// Starts its monotonic clock.
-    pub fn new() -> OsHost {
-        OsHost {
-            origin: Instant::now(),
+    fn apply(&mut self, id: Id, config: &Config) -> Result<(), String> {
+        match id {
+            Id::port | Id::bind => {
+                // A listener on the same address is still open: the loop's own keep what did not change.
+                self.listeners = Some(listen::tcp(config)?);
+            }
+            Id::loglevel | Id::logfile => {
+                logging::configure(config.loglevel, config.logfile.path())
+            }
+            Id::maxclients => {
+                let fit = logging::raise_file_limit(config.maxclients)?;
+                if fit < config.maxclients {
+                    return Err(format!(
+                        "The operating system is not able to handle the specified number of clients, try with {fit}"
+                    ));
+                }
+            }
+            Id::dir => std::env::set_current_dir(config.dir.path())
+                .map_err(|error| process::error_text(&error))?,
+            Id::jemalloc_bg_thread => memory::set_background_thread(config.jemalloc_bg_thread),
+            _ => {}
         }
+        Ok(())
     }
 }
 
 impl Host for OsHost {
     #[inline]
     fn monotonic_ns(&mut self) -> u64 {
-        self.origin.elapsed().as_nanos() as u64
+        clock::monotonic_ns()
     }
 
     fn unix_us(&mut self) -> i64 {
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_micros() as i64)
+        clock::unix_us()
     }
 
     fn sleep_us(&mut self, us: u64) {
@@ -36,44 +60,72 @@ impl Host for OsHost {
     }
 
     fn used_memory(&mut self) -> usize {
-        0
+        let used = alloc::used_memory();
+        self.peak = self.peak.max(used);
+        used as usize
     }
 
     fn memory(&mut self) -> MemoryFacts {
-        MemoryFacts::default()
+        let stats = memory::allocator_stats();
+        let used = self.used_memory();
+        MemoryFacts {
+            used,
+            peak: self.peak as usize,
+            rss: memory::rss() as usize,
+            allocated: stats.allocated as usize,
+            active: stats.active as usize,
+            resident: stats.resident as usize,
+            retained: stats.retained as usize,
+            system: memory::total_system_memory() as usize,
+        }
+    }
+
+    fn purge_memory(&mut self) {
+        memory::purge();
     }
 
     fn process(&mut self) -> ProcessFacts {
+        let executable = std::env::current_exe()
+            .map(|path| path.display().to_string())
+            .unwrap_or_default();
         ProcessFacts {
             pid: std::process::id(),
-            ..ProcessFacts::default()
+            os: process::os_text(),
+            multiplexing: "epoll",
+            executable,
+            supervised: process::supervisor().unwrap_or("no"),
+            allocator: memory::allocator_name(),
+            cpu_process: cpu(clock::CpuOf::Process),
+            cpu_children: cpu(clock::CpuOf::Children),
+            cpu_thread: cpu(clock::CpuOf::Thread),
         }
     }
 
-    fn apply_config(
-        &mut self,
-        _changed: &[&'static str],
-        _config: &Config,
-    ) -> Result<(), (&'static str, String)> {
+    fn apply_config(&mut self, changed: &[Id], config: &Config) -> Result<(), (Id, String)> {
+        for &id in changed {
+            self.apply(id, config).map_err(|text| (id, text))?;
+        }
         Ok(())
     }
 
-    fn read_file(&mut self, path: &str) -> Result<Option<Vec<u8>>, String> {
+    fn read_file(&mut self, path: &std::path::Path) -> Result<Option<Vec<u8>>, String> {
         match std::fs::read(path) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(process::error_text(&error)),
         }
     }
 
-    fn write_file(&mut self, path: &str, bytes: &[u8]) -> Result<(), String> {
-        std::fs::write(path, bytes).map_err(|error| error.to_string())
+    fn write_file(&mut self, path: &std::path::Path, bytes: &[u8]) -> Result<(), String> {
+        file::replace(path, bytes).map_err(|error| process::error_text(&error))
     }
 
     fn entropy(&mut self) -> u64 {
-        use std::hash::{BuildHasher, Hasher};
-        std::collections::hash_map::RandomState::new()
-            .build_hasher()
-            .finish()
+        u64::from_ne_bytes(process::random_bytes())
     }
+}
+
+fn cpu(of: clock::CpuOf) -> (f64, f64) {
+    let usage = clock::cpu_usage(of);
+    (usage.system.as_secs_f64(), usage.user.as_secs_f64())
 }

@@ -24,6 +24,7 @@ use super::listen;
 use crate::config::Config;
 use crate::dispatch::{LinkFacts, Machine};
 use crate::engine::{Action, Host};
+use crate::sys::process::{Signals, Stop};
 
 /// Bytes read from a link in a round.
 const READ_BYTES: usize = 64 * 1024;
@@ -38,6 +39,7 @@ const SPIN_CREDIT_MAX: u32 = 16;
 const SPIN_RETRY_ROUNDS: u32 = 256;
 
 enum Socket {
+    Signals(UnixStream),
     TcpListener(TcpListener),
     UnixListener(UnixListener),
     Tcp(TcpStream),
@@ -59,6 +61,7 @@ pub struct Shell {
     links: Slab<Link>,
     machine: Machine,
     host: OsHost,
+    signals: Signals,
     buffer: Box<[u8]>,
     /// Links that may have more to read than they were allowed.
     unread: Vec<usize>,
@@ -72,7 +75,7 @@ impl Shell {
     pub fn new(config: Config) -> Result<Shell, String> {
         let poll = Poll::new()
             .map_err(|error| format!("Failed creating the event loop. Error message: '{error}'"))?;
-        let mut host = OsHost::new();
+        let mut host = OsHost::default();
         let seed = host.entropy();
         let tcp = listen::tcp(&config).map_err(|text| {
             format!(
@@ -81,7 +84,13 @@ impl Shell {
             )
         })?;
         let unix = listen::unix(&config)?;
+        let signals = Signals::install().map_err(|error| error.to_string())?;
+        let receiver = signals
+            .receiver()
+            .try_clone()
+            .map_err(|error| error.to_string())?;
         let mut shell = Shell {
+            signals,
             poll,
             events: Events::with_capacity(EVENTS_MAX),
             links: Slab::new(),
@@ -93,6 +102,9 @@ impl Shell {
             spin_credit: SPIN_CREDIT_MAX,
             rounds_without_credit: 0,
         };
+        shell
+            .add(Socket::Signals(UnixStream::from_std(receiver)))
+            .map_err(|error| error.to_string())?;
         for listener in tcp {
             shell
                 .add(Socket::TcpListener(listener))
@@ -190,6 +202,7 @@ impl Shell {
                 continue;
             };
             match link.socket {
+                Socket::Signals(_) => self.signal(),
                 Socket::TcpListener(_) | Socket::UnixListener(_) => self.accept(token),
                 Socket::Tcp(_) | Socket::Unix(_) => {
                     if event.is_read_closed() || event.is_error() {
@@ -205,6 +218,32 @@ impl Shell {
             }
         }
         self.events = events;
+    }
+
+    /// SIGTERM or SIGINT arrived.
+    fn signal(&mut self) {
+        if let Some(stop) = self.signals.take() {
+            let name = match stop {
+                Stop::Terminate => "SIGTERM",
+                Stop::Interrupt => "SIGINT",
+            };
+            log::warn!("Received {name} scheduling shutdown...");
+            self.machine.stop(stop == Stop::Interrupt, &mut self.host);
+        }
+    }
+
+    /// Swaps the listeners for those that a change of `port` or `bind` has opened.
+    fn take_listeners(&mut self) {
+        let Some(listeners) = self.host.listeners.take() else {
+            return;
+        };
+        self.links
+            .retain(|_, link| !matches!(link.socket, Socket::TcpListener(_)));
+        for listener in listeners {
+            if let Err(error) = self.add(Socket::TcpListener(listener)) {
+                log::warn!("Listening socket lost: {error}");
+            }
+        }
     }
 
     fn read_queued(&mut self) {
@@ -231,7 +270,7 @@ impl Shell {
             let result = match &mut link.socket {
                 Socket::Tcp(socket) => socket.read(&mut self.buffer),
                 Socket::Unix(socket) => socket.read(&mut self.buffer),
-                Socket::TcpListener(_) | Socket::UnixListener(_) => return,
+                Socket::TcpListener(_) | Socket::UnixListener(_) | Socket::Signals(_) => return,
             };
             match result {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -290,7 +329,7 @@ impl Shell {
                     };
                     (Socket::Unix(socket), facts)
                 }),
-                Socket::Tcp(_) | Socket::Unix(_) => return,
+                Socket::Tcp(_) | Socket::Unix(_) | Socket::Signals(_) => return,
             };
             match accepted {
                 Ok((socket, facts)) => match self.add(socket) {
@@ -326,7 +365,7 @@ impl Shell {
             Socket::UnixListener(listener) => {
                 registry.reregister(listener, Token(token), Interest::READABLE)
             }
-            Socket::Tcp(_) | Socket::Unix(_) => return,
+            Socket::Tcp(_) | Socket::Unix(_) | Socket::Signals(_) => return,
         };
         if let Err(error) = result {
             log::warn!("Listening socket lost: {error}");
@@ -352,6 +391,7 @@ impl Shell {
         let registry = self.poll.registry();
         let both = Interest::READABLE | Interest::WRITABLE;
         match &mut socket {
+            Socket::Signals(source) => source.register(registry, token, Interest::READABLE)?,
             Socket::TcpListener(source) => source.register(registry, token, Interest::READABLE)?,
             Socket::UnixListener(source) => source.register(registry, token, Interest::READABLE)?,
             Socket::Tcp(source) => source.register(registry, token, both)?,
@@ -386,7 +426,7 @@ impl Shell {
                 _ if bytes.is_empty() => Ok(0),
                 Socket::Tcp(socket) => socket.write(bytes),
                 Socket::Unix(socket) => socket.write(bytes),
-                Socket::TcpListener(_) | Socket::UnixListener(_) => return,
+                Socket::TcpListener(_) | Socket::UnixListener(_) | Socket::Signals(_) => return,
             };
             match result {
                 Ok(count) => {
@@ -410,6 +450,7 @@ impl Shell {
     }
 
     fn carry_out(&mut self) -> Option<ExitCode> {
+        self.take_listeners();
         for action in std::mem::take(&mut self.machine.engine.actions) {
             match action {
                 Action::Close(token) => {
