@@ -117,7 +117,8 @@ fn set(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
 
 /// CONFIG RESETSTAT. Reply: OK.
 fn resetstat(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
-    ctx.engine.stats.reset();
+    let used = ctx.host.used_memory();
+    ctx.engine.stats.reset(ctx.engine.clock.mono_ms(), used);
     ctx.reply().ok();
     Ok(())
 }
