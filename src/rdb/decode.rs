@@ -107,15 +107,32 @@ pub enum Value {
 }
 
 /// Records and the bytes that they point into.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Batch {
     pub(super) bytes: Vec<u8>,
     pub(super) records: Vec<Record>,
+    records_max: usize,
     /// Bytes of the stream that the decoder had used when it gave the batch out.
     pub stream_bytes: u64,
 }
 
+impl Default for Batch {
+    fn default() -> Self {
+        Batch::with_records_max(BATCH_RECORDS)
+    }
+}
+
 impl Batch {
+    /// A batch that is full at so many records.
+    pub fn with_records_max(records_max: usize) -> Batch {
+        Batch {
+            bytes: Vec::new(),
+            records: Vec::new(),
+            records_max,
+            stream_bytes: 0,
+        }
+    }
+
     /// The records, in order.
     pub fn records(&self) -> &[Record] {
         &self.records
@@ -135,7 +152,7 @@ impl Batch {
     }
 
     fn is_full(&self) -> bool {
-        self.bytes.len() >= BATCH_BYTES || self.records.len() >= BATCH_RECORDS
+        self.bytes.len() >= BATCH_BYTES || self.records.len() >= self.records_max
     }
 }
 
@@ -225,6 +242,16 @@ impl Decoder {
     /// Bytes fed and not used: behind [`Decoded::Done`], what follows the stream.
     pub fn unused(&self) -> &[u8] {
         self.buffer.get(self.used..).unwrap_or_default()
+    }
+
+    /// True when the end mark was read, and the trailer is next or was read too.
+    pub(super) fn is_behind_end(&self) -> bool {
+        matches!(self.next, Next::Trailer | Next::Nothing)
+    }
+
+    /// True in the middle of a value that comes in pieces.
+    pub(super) fn is_inside_value(&self) -> bool {
+        matches!(self.next, Next::Rest(_))
     }
 
     /// What the magic said, once it was read.

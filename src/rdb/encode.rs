@@ -170,21 +170,7 @@ where
         progress: &'a Progress,
         sink: S,
     ) -> Result<Self, EncodeError> {
-        let access = match options.dialect.is_since(VERSION_ACCESS) {
-            true => options.access,
-            false => KeepAccess::None,
-        };
-        let mut encoder = Encoder {
-            sink,
-            chunk: Vec::with_capacity(CHUNK_BYTES + (4 << 10)),
-            checksum: options.checksum.then_some(0),
-            dialect: options.dialect,
-            compressor: options.compression.then(lzf::Compressor::new),
-            scratch: Vec::new(),
-            access,
-            progress,
-            written: Written::default(),
-        };
+        let mut encoder = Encoder::bare(options, progress, sink);
         encoder
             .chunk
             .extend_from_slice(options.dialect.magic().as_bytes());
@@ -195,6 +181,31 @@ where
             encoder.string(value.as_bytes())?;
         }
         Ok(encoder)
+    }
+
+    /// An encoder that has written nothing.
+    pub(super) fn bare(options: &EncodeOptions, progress: &'a Progress, sink: S) -> Self {
+        let access = match options.dialect.is_since(VERSION_ACCESS) {
+            true => options.access,
+            false => KeepAccess::None,
+        };
+        Encoder {
+            sink,
+            chunk: Vec::new(),
+            checksum: options.checksum.then_some(0),
+            dialect: options.dialect,
+            compressor: options.compression.then(lzf::Compressor::new),
+            scratch: Vec::new(),
+            access,
+            progress,
+            written: Written::default(),
+        }
+    }
+
+    /// A string value alone, flushed.
+    pub(super) fn value(mut self, value: StringSource<'_>) -> Result<(), EncodeError> {
+        self.string_value(value)?;
+        self.flush()
     }
 
     /// The keys that follow are of database `db`, which has `keys` of them, `expires` with a
@@ -225,11 +236,7 @@ where
         self.attributes(expire_at_ms, access);
         self.chunk.push(super::value::STRING);
         self.string(key)?;
-        match value {
-            StringSource::Int(value) => self.int(value)?,
-            StringSource::Bytes(bytes) => self.string(bytes)?,
-            StringSource::Pieces { length, pieces } => self.pieces(length, pieces)?,
-        }
+        self.string_value(value)?;
         self.flush_full()
     }
 
@@ -299,6 +306,15 @@ where
         // One huge value must not cost its size for the rest of the save.
         self.scratch.shrink_to(1 << 20);
         Ok(true)
+    }
+
+    #[inline]
+    fn string_value(&mut self, value: StringSource<'_>) -> Result<(), EncodeError> {
+        match value {
+            StringSource::Int(value) => self.int(value),
+            StringSource::Bytes(bytes) => self.string(bytes),
+            StringSource::Pieces { length, pieces } => self.pieces(length, pieces),
+        }
     }
 
     fn int(&mut self, value: i64) -> Result<(), EncodeError> {

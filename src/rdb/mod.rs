@@ -53,10 +53,12 @@
 #![deny(clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::indexing_slicing))]
 
+pub mod check;
 pub mod decode;
 pub mod encode;
 pub mod error;
 pub mod lzf;
+pub mod payload;
 mod reader;
 pub mod value;
 

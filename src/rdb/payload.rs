@@ -1,0 +1,196 @@
+//! The payload of DUMP and RESTORE: one value, the version, a checksum.
+
+use super::decode::{Batch, Record, STRING_BYTES_MAX, Value};
+use super::encode::{EncodeOptions, Encoder, Progress, StringSource};
+use super::reader::Reader;
+use super::{Dialect, RdbErrorKind, VERSION, VERSION_MAX, VERSION_VALKEY, value};
+use crate::base::crc64::crc64;
+
+/// Version and checksum.
+const FOOTER_BYTES: usize = 10;
+
+/// A value that RESTORE is to store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Restored {
+    /// A string that is a number.
+    Int(i64),
+    /// A string.
+    String(Vec<u8>),
+}
+
+/// Why a payload was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PayloadError {
+    /// Too short, of a version not read here, or with a wrong checksum
+    /// (`DUMP payload version or checksum are wrong`).
+    Footer,
+    /// The value itself is wrong, or of a type not loaded yet (`Bad data format`).
+    Value(RdbErrorKind),
+}
+
+/// DUMP's payload for a string.
+pub fn dump_string(source: StringSource<'_>, compression: bool) -> Vec<u8> {
+    let mut payload = vec![value::STRING];
+    let options = EncodeOptions {
+        compression,
+        checksum: false,
+        ..EncodeOptions::default()
+    };
+    let progress = Progress::default();
+    let result = Encoder::bare(&options, &progress, |chunk| {
+        payload.append(chunk);
+        Ok(())
+    })
+    .value(source);
+    assert!(
+        result.is_ok(),
+        "nothing cancels it and the sink cannot fail"
+    );
+    payload.extend_from_slice(&VERSION.to_le_bytes());
+    let checksum = crc64(0, &payload);
+    payload.extend_from_slice(&checksum.to_le_bytes());
+    payload
+}
+
+/// Takes the footer off: the value's bytes, and how to read them.
+///
+/// A checksum of 0 is not accepted in place of the right one.
+pub fn verify(payload: &[u8]) -> Result<(Dialect, &[u8]), PayloadError> {
+    let end = payload
+        .len()
+        .checked_sub(FOOTER_BYTES)
+        .ok_or(PayloadError::Footer)?;
+    let (body, footer) = payload.split_at_checked(end).ok_or(PayloadError::Footer)?;
+    let mut reader = Reader::new(footer);
+    let version = reader
+        .array()
+        .map(u16::from_le_bytes)
+        .map_err(|_| PayloadError::Footer)?;
+    let stored = reader
+        .array()
+        .map(u64::from_le_bytes)
+        .map_err(|_| PayloadError::Footer)?;
+    let dialect = match version {
+        1..=VERSION_MAX => Dialect::Redis(version),
+        VERSION_VALKEY => Dialect::Valkey(version),
+        _ => return Err(PayloadError::Footer),
+    };
+    let summed = payload.get(..end + 2).ok_or(PayloadError::Footer)?;
+    match crc64(0, summed) == stored {
+        true => Ok((dialect, body)),
+        false => Err(PayloadError::Footer),
+    }
+}
+
+/// The value of a payload. Memory is bounded by what the payload stands for.
+pub fn restore(payload: &[u8]) -> Result<Restored, PayloadError> {
+    let (dialect, body) = verify(payload)?;
+    read(dialect, body).map_err(|stop| match stop {
+        super::reader::Stop::Bad(kind) => PayloadError::Value(kind),
+        super::reader::Stop::Missing(_) => PayloadError::Value(RdbErrorKind::Truncated),
+    })
+}
+
+fn read(dialect: Dialect, body: &[u8]) -> Result<Restored, super::reader::Stop> {
+    let mut reader = Reader::new(body);
+    let code = reader.byte()?;
+    let row = value::find(code, dialect).ok_or(RdbErrorKind::UnknownType(code))?;
+    let name = row.name;
+    let start = row
+        .start
+        .ok_or(RdbErrorKind::UnsupportedType { code, name })?;
+    let mut batch = Batch::default();
+    let started = start(&mut reader, STRING_BYTES_MAX, &mut batch)?;
+    let mut string = match started.value {
+        Value::Int(value) => return whole(reader, Restored::Int(value)),
+        Value::String { piece, .. } => batch.bytes(piece).to_vec(),
+    };
+    let mut rest = started.rest;
+    while let Some(state) = &mut rest {
+        batch.clear();
+        // A step reads from where the reader is, and counts what it misses from there.
+        let mut here = Reader::new(reader.rest());
+        let done = state.step(&mut here, &mut batch)?;
+        reader.take_some(here.used());
+        for record in batch.records() {
+            if let Record::Piece(piece) = record {
+                string.extend_from_slice(batch.bytes(*piece));
+            }
+        }
+        if done {
+            rest = None;
+        }
+    }
+    whole(reader, Restored::String(string))
+}
+
+/// Nothing may follow the value.
+fn whole(reader: Reader<'_>, restored: Restored) -> Result<Restored, super::reader::Stop> {
+    match reader.rest() {
+        [] => Ok(restored),
+        [byte, ..] => Err(RdbErrorKind::UnknownType(*byte).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What redis-server 7.0 answers to DUMP of "hello", and valkey-server 9.1.
+    const HELLO_7: &[u8] = b"\x00\x05hello\n\x00";
+    const HELLO_VALKEY_9: &[u8] = b"\x00\x05helloP\x00\xac\x58\x16\xe7\xfb\x66\x47\xfe";
+
+    #[test]
+    fn payloads_of_servers_are_read() {
+        let hello = Ok(Restored::String(b"hello".to_vec()));
+        assert_eq!(restore(HELLO_VALKEY_9), hello);
+        let mut payload = HELLO_7.to_vec();
+        payload.extend_from_slice(&crc64(0, HELLO_7).to_le_bytes());
+        assert_eq!(restore(&payload), hello);
+    }
+
+    #[test]
+    fn dumped_strings_come_back_and_damage_is_refused() {
+        let long = b"0123456789abcdef".repeat(20_000);
+        for compression in [true, false] {
+            let dump = |bytes| dump_string(StringSource::Bytes(bytes), compression);
+            assert_eq!(restore(&dump(b"")), Ok(Restored::String(Vec::new())));
+            assert_eq!(restore(&dump(b"12")), Ok(Restored::Int(12)));
+            assert_eq!(restore(&dump(&long)), Ok(Restored::String(long.clone())));
+            assert_eq!(dump(&long).len() < 20_000, compression);
+            assert_eq!(
+                restore(&dump_string(StringSource::Int(1 << 40), compression)),
+                Ok(Restored::String(b"1099511627776".to_vec()))
+            );
+            let payload = dump(b"some value");
+            for at in 0..payload.len() * 8 {
+                let mut payload = payload.clone();
+                payload[at / 8] ^= 1 << (at % 8);
+                assert_eq!(restore(&payload), Err(PayloadError::Footer));
+            }
+            for end in 0..payload.len() {
+                assert!(restore(&payload[..end]).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_values_under_a_right_checksum_are_refused() {
+        for body in [
+            &b"\x00\x05hell"[..],
+            b"\x00\x05hello!",
+            b"\x12\x01",
+            b"\x63",
+            b"",
+            b"\x00\xc3\x02\x05\x00a",
+        ] {
+            let mut payload = body.to_vec();
+            payload.extend_from_slice(&11u16.to_le_bytes());
+            payload.extend_from_slice(&crc64(0, &payload).to_le_bytes());
+            assert!(
+                matches!(restore(&payload), Err(PayloadError::Value(_))),
+                "{body:?}"
+            );
+        }
+    }
+}
