@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::load::{self, Data, Kind, Outcome, Random, Work};
 use crate::os;
 use crate::report::{self, Figure, Report};
-use crate::server::{self, Answer, Binary, Client, Server};
+use crate::server::{self, Answer, Binary, Client, Cores, Server};
 
 /// One row of the table of cases.
 pub struct Case {
@@ -22,6 +22,21 @@ pub struct Case {
 }
 
 pub const CASES: &[Case] = &[
+    Case {
+        name: "ping-p1",
+        about: "PING, closed loop, pipeline 1: what input and output cost",
+        run: |b| saturated(b, Kind::Ping, 1),
+    },
+    Case {
+        name: "ping-p16",
+        about: "PING, closed loop, pipeline 16: what input and output cost",
+        run: |b| saturated(b, Kind::Ping, 16),
+    },
+    Case {
+        name: "ping-p100",
+        about: "PING, closed loop, pipeline 100: what input and output cost",
+        run: |b| saturated(b, Kind::Ping, 100),
+    },
     Case {
         name: "get-p1",
         about: "GET, closed loop, one request a connection",
@@ -109,18 +124,22 @@ pub struct Bench {
     /// Requests a second during BGSAVE.
     pub save_rate: f64,
     pub directory: PathBuf,
-    pub server_cores: Vec<usize>,
+    /// All but the load's, unless there is only one.
+    pub cores: Cores,
     pub load_core: usize,
 }
 
 impl Bench {
     /// One core for the server: throughput must not depend on where the kernel moves it.
-    fn one_core(&self) -> &[usize] {
-        &self.server_cores[..1]
+    fn one_core(&self) -> Cores {
+        Cores {
+            bound: self.cores.bound[..1].to_vec(),
+            ..self.cores.clone()
+        }
     }
 
     /// All servers, started one after the other, each with `data`.
-    fn start_all(&self, data: &Data, cores: &[usize]) -> io::Result<Vec<Server>> {
+    fn start_all(&self, data: &Data, cores: &Cores) -> io::Result<Vec<Server>> {
         self.binaries
             .iter()
             .map(|binary| {
@@ -163,6 +182,7 @@ const WARM_UP: Duration = Duration::from_millis(300);
 
 fn saturated(bench: &mut Bench, kind: Kind, pipeline: usize) -> io::Result<()> {
     let name = match kind {
+        Kind::Ping => format!("PING P{pipeline}"),
         Kind::Get => format!("GET P{pipeline}"),
         Kind::Set => format!("SET P{pipeline}"),
     };
@@ -171,7 +191,11 @@ fn saturated(bench: &mut Bench, kind: Kind, pipeline: usize) -> io::Result<()> {
         value_bytes: bench.value_bytes,
     };
     let work = Work::new(kind, &data, pipeline);
-    let servers = bench.start_all(&data, bench.one_core())?;
+    let stored = Data {
+        keys: if kind == Kind::Ping { 0 } else { data.keys },
+        ..data
+    };
+    let servers = bench.start_all(&stored, &bench.one_core())?;
     let measured = Duration::from_secs_f64(bench.seconds);
     for round in 0..bench.rounds {
         for (index, server) in servers.iter().enumerate() {
@@ -213,7 +237,7 @@ fn paced(bench: &mut Bench) -> io::Result<()> {
         value_bytes: bench.value_bytes,
     };
     let work = Work::new(Kind::Get, &data, 1);
-    let servers = bench.start_all(&data, bench.one_core())?;
+    let servers = bench.start_all(&data, &bench.one_core())?;
     let measured = Duration::from_secs_f64(bench.seconds);
     for percent in [5, 20, 50] {
         let rate = full * f64::from(percent) / 100.0;
@@ -286,7 +310,7 @@ fn tool(bench: &mut Bench, pipeline: usize) -> io::Result<()> {
         keys: bench.keys,
         value_bytes: bench.value_bytes,
     };
-    let servers = bench.start_all(&data, bench.one_core())?;
+    let servers = bench.start_all(&data, &bench.one_core())?;
     // about `seconds` on a machine of 2025
     let rate = [(1, 150_000.0), (16, 1_000_000.0)]
         .iter()
@@ -334,7 +358,7 @@ fn suite(bench: &mut Bench) -> io::Result<()> {
     let requests = (20_000.0 * bench.seconds) as usize;
     let args: Vec<String> = ["-n", &requests.to_string()].map(str::to_string).to_vec();
     for index in 0..bench.binaries.len() {
-        let server = Server::start(&bench.binaries[index], &bench.directory, bench.one_core())?;
+        let server = Server::start(&bench.binaries[index], &bench.directory, &bench.one_core())?;
         let rows = run_tool(bench, &server, &args)?;
         bench.progress("suite", 0, index, &format!("{} tests ran", rows.len()));
         for (test, numbers) in rows {
@@ -365,7 +389,7 @@ fn memory(bench: &mut Bench) -> io::Result<()> {
             };
             for index in 0..bench.binaries.len() {
                 let server =
-                    Server::start(&bench.binaries[index], &bench.directory, bench.one_core())?;
+                    Server::start(&bench.binaries[index], &bench.directory, &bench.one_core())?;
                 let mut client = server.client()?;
                 let used_start = client.info_number("memory", "used_memory")?;
                 let rss_start = os::status_bytes(server.pid(), "VmRSS")? as f64;
@@ -413,7 +437,7 @@ fn bgsave(bench: &mut Bench) -> io::Result<()> {
         value_bytes: 100,
     };
     let work = Work::new(Kind::Set, &data, 1);
-    let cores = bench.server_cores.clone();
+    let cores = bench.cores.clone();
     eprintln!("bgsave: {} keys into each server", data.keys);
     let mut servers = bench.start_all(&data, &cores)?;
     for round in 0..bench.rounds {
@@ -574,7 +598,7 @@ fn deadline(bench: &mut Bench) -> io::Result<()> {
 
 fn deadline_once(bench: &mut Bench, round: usize, index: usize, data: &Data) -> io::Result<()> {
     const NAME: &str = "one deadline";
-    let server = Server::start(&bench.binaries[index], &bench.directory, bench.one_core())?;
+    let server = Server::start(&bench.binaries[index], &bench.directory, &bench.one_core())?;
     let mut client = server.client()?;
     let mut pinger = server.client()?;
     let used_start = client.info_number("memory", "used_memory")?;

@@ -26,6 +26,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// What a request does.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    Ping,
     Get,
     Set,
 }
@@ -86,6 +87,7 @@ impl Work {
     pub fn new(kind: Kind, data: &Data, pipeline: usize) -> Work {
         let value = data.value();
         let reply = match kind {
+            Kind::Ping => "+PONG\r\n".to_string(),
             Kind::Get => format!("${}\r\n{value}\r\n", value.len()),
             Kind::Set => "+OK\r\n".to_string(),
         };
@@ -97,6 +99,7 @@ impl Work {
             for _ in 0..pipeline {
                 let key = Data::key(random.below(data.keys));
                 match kind {
+                    Kind::Ping => push_command(&mut bytes, &["PING"]),
                     Kind::Get => push_command(&mut bytes, &["GET", &key]),
                     Kind::Set => push_command(&mut bytes, &["SET", &key, &value]),
                 }

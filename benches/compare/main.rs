@@ -21,6 +21,7 @@ use clap::Parser;
 
 use cases::{Bench, CASES};
 use report::Report;
+use server::Cores;
 
 /// Compares this server with its peers.
 #[derive(Parser)]
@@ -113,12 +114,13 @@ fn run(mut options: Options) -> io::Result<()> {
     if !CASES.iter().any(|case| wanted(case.name)) {
         return Err(io::Error::other("no such case; --list shows them"));
     }
-    let mut server_cores = os::usable_cores()?;
+    let all = os::usable_cores()?;
+    let mut bound = all.clone();
     // with a single core server and load must share it
-    let load_core = if server_cores.len() > 1 {
-        server_cores.pop()
+    let load_core = if bound.len() > 1 {
+        bound.pop()
     } else {
-        server_cores.first().copied()
+        bound.first().copied()
     };
     let load_core = load_core.ok_or_else(|| io::Error::other("no usable core"))?;
     os::pin_self(&[load_core])?;
@@ -135,7 +137,7 @@ fn run(mut options: Options) -> io::Result<()> {
         value_bytes: options.value_bytes.max(1),
         save_rate: options.save_rate,
         directory: options.directory,
-        server_cores,
+        cores: Cores { all, bound },
         load_core,
     };
     let mut failed = Vec::new();

@@ -37,9 +37,10 @@ fn core_set(cores: &[usize]) -> libc::cpu_set_t {
     set
 }
 
-fn apply(set: &libc::cpu_set_t) -> io::Result<()> {
-    // SAFETY: `set` is a live cpu_set_t of the size given; 0 is the calling thread.
-    match unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), set) } {
+/// Keeps `thread` (0: the calling one) on the cores of `set`.
+fn apply(thread: libc::pid_t, set: &libc::cpu_set_t) -> io::Result<()> {
+    // SAFETY: `set` is a live cpu_set_t of the size given.
+    match unsafe { libc::sched_setaffinity(thread, size_of::<libc::cpu_set_t>(), set) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
@@ -47,7 +48,17 @@ fn apply(set: &libc::cpu_set_t) -> io::Result<()> {
 
 /// Keeps the calling thread, and what it starts from now on, on `cores`.
 pub fn pin_self(cores: &[usize]) -> io::Result<()> {
-    apply(&core_set(cores))
+    apply(0, &core_set(cores))
+}
+
+/// Keeps all present threads of `pid`, and what they start from now on, on `cores`.
+pub fn pin_process(pid: u32, cores: &[usize]) -> io::Result<()> {
+    let set = core_set(cores);
+    for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let thread = entry?.file_name().to_string_lossy().parse();
+        apply(thread.map_err(io::Error::other)?, &set)?;
+    }
+    Ok(())
 }
 
 /// Makes `command` run on `cores` and die with the thread that started it.
@@ -57,7 +68,7 @@ pub fn confine(command: &mut Command, cores: &[usize]) {
     unsafe {
         command.pre_exec(move || {
             libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-            apply(&set)
+            apply(0, &set)
         });
     }
 }

@@ -82,6 +82,15 @@ fn version(path: &Path) -> Option<String> {
     })
 }
 
+/// Where a server runs.
+#[derive(Clone)]
+pub struct Cores {
+    /// What it sees when it starts.
+    pub all: Vec<usize>,
+    /// What it is held to once it answers.
+    pub bound: Vec<usize>,
+}
+
 /// A directory of this run, removed when dropped.
 pub struct Workspace(PathBuf);
 
@@ -117,13 +126,14 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts `binary` with an empty data set on `cores` and waits until it answers.
-    pub fn start(binary: &Binary, parent: &Path, cores: &[usize]) -> io::Result<Server> {
+    /// Starts `binary` with an empty data set, waits until it answers and keeps it on `cores.bound`.
+    pub fn start(binary: &Binary, parent: &Path, cores: &Cores) -> io::Result<Server> {
         Server::start_in(binary, Workspace::new(parent)?, cores)
     }
 
-    /// The same in a given directory, whose dump.rdb it loads; returns when it answers PING with PONG.
-    pub fn start_in(binary: &Binary, directory: Workspace, cores: &[usize]) -> io::Result<Server> {
+    /// The same in a given directory, whose dump.rdb it loads. It starts with all cores in sight, as it would in
+    /// service (this server does not spin where it sees only one), and is bound to `cores.bound` when it answers PING.
+    pub fn start_in(binary: &Binary, directory: Workspace, cores: &Cores) -> io::Result<Server> {
         // the wrappers of the newer peers exec their loader, so the pid stays
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let mut command = Command::new(&binary.path);
@@ -137,13 +147,14 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        os::confine(&mut command, cores);
+        os::confine(&mut command, &cores.all);
         let mut server = Server {
             child: command.spawn()?,
             port,
             directory,
         };
         server.wait_ready(Duration::from_secs(300))?;
+        os::pin_process(server.pid(), &cores.bound)?;
         Ok(server)
     }
 
