@@ -13,7 +13,9 @@ pub mod client;
 pub mod config;
 pub mod connection;
 pub mod docs;
+pub mod info;
 pub mod introspection;
+pub mod monitoring;
 pub mod string;
 pub mod transaction;
 
@@ -27,7 +29,9 @@ pub use table::{CommandTable, Registered, Renamed, table};
 pub const FAMILIES: &[&[Command]] = &[
     client::COMMANDS,
     config::COMMANDS,
+    info::COMMANDS,
     introspection::COMMANDS,
+    monitoring::COMMANDS,
     connection::COMMANDS,
     string::COMMANDS,
     transaction::COMMANDS,

@@ -207,6 +207,14 @@ impl Client {
         self.reply.buf.len() - self.sent
     }
 
+    /// Memory it takes, buffers included.
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Client>()
+            + self.query.capacity()
+            + self.reply.buf.capacity()
+            + self.transaction.bytes
+    }
+
     /// Forgets MULTI's queue and what would have spoilt it. The watches are the engine's to drop.
     pub fn leave_multi(&mut self) {
         self.transaction = Transaction::default();

@@ -84,6 +84,8 @@ pub struct Engine {
     pub run_id: String,
     /// When it started, wall clock.
     pub started_ms: UnixMs,
+    /// Bytes in use when start-up was done.
+    pub startup_memory: usize,
     /// DEBUG SET-ACTIVE-EXPIRE.
     pub active_expire: bool,
     /// For the shell.
@@ -113,6 +115,7 @@ impl Engine {
             prng,
             run_id,
             started_ms: clock.unix_ms(),
+            startup_memory: 0,
             active_expire: true,
             actions: Vec::new(),
             config,
@@ -129,6 +132,12 @@ impl Engine {
     #[inline]
     pub fn is_replica(&self) -> bool {
         false
+    }
+
+    /// Whether counts leave out due keys that are not yet reclaimed: on a primary with active expiry.
+    #[inline]
+    pub fn counts_exactly(&self) -> bool {
+        self.active_expire && !self.is_replica()
     }
 
     /// Whether a data set is being loaded.

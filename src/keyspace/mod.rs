@@ -59,4 +59,10 @@ impl Keyspace {
     pub fn next_due(&mut self, _db: usize, _now: UnixMs) -> Option<Vec<u8>> {
         None
     }
+    pub fn len(&self, db: usize) -> usize {
+        self.dbs[db].len()
+    }
+    pub fn expires_len(&self, _db: usize) -> usize {
+        0
+    }
 }

@@ -1,0 +1,596 @@
+//! INFO: one function a section, in the order INFO prints them.
+//!
+//! To add a field: a line in its section's function. Fields that have no meaning here are left out,
+//! except those that tools expect to find (forks, AOF, scripts), which are 0.
+//! Source: the documentation of INFO and the replies of redis-server 8.0.
+
+use std::fmt::Write;
+
+use super::*;
+use crate::config::REDIS_VERSION;
+use crate::engine::{ClientFlags, MemoryFacts};
+
+/// The family's rows.
+pub const COMMANDS: &[Command] = &[Command::new("info", -1, info)
+    .flags(LOADING | STALE)
+    .categories(CAT_DANGEROUS)
+    .doc(
+        Group::Server,
+        "1.0.0",
+        "O(1)",
+        "Returns information and statistics about the server.",
+    )
+    .syntax("[section [section ...]]")
+    .history(&[(
+        "7.0.0",
+        "Added support for taking multiple section arguments.",
+    )])
+    .tips(&[
+        "nondeterministic_output",
+        "request_policy:all_shards",
+        "response_policy:special",
+    ])];
+
+type Section = fn(&mut Context<'_>, &mut String);
+
+/// Name, title, whether it is among the default sections, and its writer.
+const SECTIONS: &[(&str, &str, bool, Section)] = &[
+    ("server", "Server", true, server),
+    ("clients", "Clients", true, clients),
+    ("memory", "Memory", true, memory),
+    ("persistence", "Persistence", true, persistence),
+    ("threads", "Threads", false, threads),
+    ("stats", "Stats", true, stats),
+    ("replication", "Replication", true, replication),
+    ("cpu", "CPU", true, cpu),
+    ("modules", "Modules", true, modules),
+    ("commandstats", "Commandstats", false, commandstats),
+    ("errorstats", "Errorstats", true, errorstats),
+    ("latencystats", "Latencystats", false, latencystats),
+    ("cluster", "Cluster", true, cluster),
+    ("keyspace", "Keyspace", true, keyspace),
+];
+
+/// INFO [section …]. Reply: text, `# Section` heads and `name:value` lines.
+fn info(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    let mut wanted = [false; SECTIONS.len()];
+    if args.is_empty() {
+        mark(&mut wanted, |_, default| default);
+    }
+    while !args.is_empty() {
+        let name = args.bytes()?.to_ascii_lowercase();
+        match name.as_slice() {
+            b"default" => mark(&mut wanted, |_, default| default),
+            b"all" => mark(&mut wanted, |name, _| name != "modules"),
+            b"everything" => mark(&mut wanted, |_, _| true),
+            other => mark(&mut wanted, |name, _| name.as_bytes() == other),
+        }
+    }
+    let mut text = String::with_capacity(4096);
+    for (&(_, title, _, write), _) in SECTIONS.iter().zip(wanted).filter(|(_, wanted)| *wanted) {
+        if !text.is_empty() {
+            text.push_str("\r\n");
+        }
+        line(&mut text, format_args!("# {title}"));
+        write(ctx, &mut text);
+    }
+    ctx.reply().verbatim("txt", text.as_bytes());
+    Ok(())
+}
+
+fn mark(wanted: &mut [bool], choose: impl Fn(&str, bool) -> bool) {
+    for (mark, (name, _, default, _)) in wanted.iter_mut().zip(SECTIONS) {
+        *mark |= choose(name, *default);
+    }
+}
+
+fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+    // Writing to a String cannot fail.
+    let _ = out.write_fmt(text);
+    out.push_str("\r\n");
+}
+
+fn field(out: &mut String, name: &str, value: impl std::fmt::Display) {
+    line(out, format_args!("{name}:{value}"));
+}
+
+/// Bytes with a unit, as `used_memory_human` has them.
+pub fn human(bytes: usize) -> String {
+    const UNITS: [(u64, &str); 4] = [
+        (1 << 40, "T"),
+        (1 << 30, "G"),
+        (1 << 20, "M"),
+        (1 << 10, "K"),
+    ];
+    for (size, unit) in UNITS {
+        if bytes as u64 >= size {
+            return format!("{:.2}{unit}", bytes as f64 / size as f64);
+        }
+    }
+    format!("{bytes}B")
+}
+
+fn server(ctx: &mut Context<'_>, out: &mut String) {
+    let process = ctx.host.process();
+    let engine = &*ctx.engine;
+    let uptime_s = (ctx.now() - engine.started_ms).max(0) / 1000;
+    field(out, "redis_version", REDIS_VERSION);
+    field(out, "redis_git_sha1", "00000000");
+    field(out, "redis_git_dirty", 0);
+    field(out, "redis_build_id", "0");
+    field(out, "redis_mode", "standalone");
+    field(out, "server_name", "redoxide");
+    field(out, "redoxide_version", env!("CARGO_PKG_VERSION"));
+    field(out, "os", process.os);
+    field(out, "arch_bits", usize::BITS);
+    field(out, "monotonic_clock", "POSIX clock_gettime");
+    field(out, "multiplexing_api", process.multiplexing);
+    field(out, "process_id", process.pid);
+    field(out, "process_supervised", process.supervised);
+    field(out, "run_id", &engine.run_id);
+    field(out, "tcp_port", engine.config.port);
+    field(out, "server_time_usec", engine.clock.unix_us());
+    field(out, "uptime_in_seconds", uptime_s);
+    field(out, "uptime_in_days", uptime_s / 86400);
+    field(out, "hz", engine.config.hz);
+    field(out, "configured_hz", engine.config.hz);
+    field(out, "lru_clock", (ctx.now() / 1000) & 0xff_ffff);
+    field(out, "executable", process.executable);
+    let file = engine
+        .config
+        .file
+        .as_ref()
+        .map(|path| path.display().to_string());
+    field(out, "config_file", file.unwrap_or_default());
+    field(out, "io_threads_active", 0);
+    if engine.config.port != 0 {
+        let binds: String = engine
+            .config
+            .bind
+            .0
+            .iter()
+            .map(|bind| format!("bind={bind},"))
+            .collect();
+        field(
+            out,
+            "listener0",
+            format_args!("name=tcp,{binds}port={}", engine.config.port),
+        );
+    }
+    if engine.config.unixsocket.get().is_some() {
+        let number = usize::from(engine.config.port != 0);
+        let path = engine.config.unixsocket.lossy();
+        line(out, format_args!("listener{number}:name=unix,bind={path}"));
+    }
+}
+
+fn clients(ctx: &mut Context<'_>, out: &mut String) {
+    let all = ctx.all_clients();
+    let replicas = all.iter().filter(|c| c.is(ClientFlags::REPLICA)).count();
+    let masters = all.iter().filter(|c| c.is(ClientFlags::MASTER)).count();
+    let largest_input = all.iter().map(|c| c.query.len()).max().unwrap_or(0);
+    let largest_output = all.iter().map(|c| c.unsent()).max().unwrap_or(0);
+    let blocked = all.iter().filter(|c| c.is(ClientFlags::BLOCKED)).count();
+    let connected = all.len() - replicas - masters;
+    field(out, "connected_clients", connected);
+    field(out, "cluster_connections", 0);
+    field(out, "maxclients", ctx.engine.config.maxclients);
+    field(out, "client_recent_max_input_buffer", largest_input);
+    field(out, "client_recent_max_output_buffer", largest_output);
+    field(out, "blocked_clients", blocked);
+    field(out, "tracking_clients", 0);
+    field(out, "pubsub_clients", 0);
+    field(out, "watching_clients", ctx.engine.watched.clients());
+    field(out, "clients_in_timeout_table", 0);
+    field(out, "total_watched_keys", ctx.engine.watched.keys());
+    field(out, "total_blocking_keys", 0);
+    field(out, "total_blocking_keys_on_nokey", 0);
+}
+
+fn ratio(a: usize, b: usize) -> f64 {
+    if b == 0 { 0.0 } else { a as f64 / b as f64 }
+}
+
+fn memory(ctx: &mut Context<'_>, out: &mut String) {
+    let facts = ctx.host.memory();
+    let engine = &*ctx.engine;
+    let MemoryFacts { used, rss, .. } = facts;
+    let peak = facts.peak.max(used);
+    let startup = engine.startup_memory;
+    let clients: usize = ctx
+        .all_clients()
+        .iter()
+        .map(|client| client.memory_bytes())
+        .sum();
+    let backlog = 0;
+    let overhead = startup + clients + backlog;
+    let dataset = used.saturating_sub(overhead);
+    let maxmemory = engine.config.maxmemory as usize;
+    field(out, "used_memory", used);
+    field(out, "used_memory_human", human(used));
+    field(out, "used_memory_rss", rss);
+    field(out, "used_memory_rss_human", human(rss));
+    field(out, "used_memory_peak", peak);
+    field(out, "used_memory_peak_human", human(peak));
+    field(
+        out,
+        "used_memory_peak_perc",
+        format_args!("{:.2}%", ratio(used, peak) * 100.0),
+    );
+    field(out, "used_memory_overhead", overhead);
+    field(out, "used_memory_startup", startup);
+    field(out, "used_memory_dataset", dataset);
+    let share = ratio(dataset, used.saturating_sub(startup)) * 100.0;
+    field(out, "used_memory_dataset_perc", format_args!("{share:.2}%"));
+    field(out, "allocator_allocated", facts.allocated);
+    field(out, "allocator_active", facts.active);
+    field(out, "allocator_resident", facts.resident);
+    field(out, "allocator_muzzy", 0);
+    field(out, "total_system_memory", facts.system);
+    field(out, "total_system_memory_human", human(facts.system));
+    for name in ["used_memory_lua", "used_memory_vm_eval"] {
+        field(out, name, 0);
+    }
+    field(out, "used_memory_lua_human", "0B");
+    for name in [
+        "used_memory_scripts_eval",
+        "number_of_cached_scripts",
+        "number_of_functions",
+        "number_of_libraries",
+        "used_memory_vm_functions",
+        "used_memory_vm_total",
+    ] {
+        field(out, name, 0);
+    }
+    field(out, "used_memory_vm_total_human", "0B");
+    field(out, "used_memory_functions", 0);
+    field(out, "used_memory_scripts", 0);
+    field(out, "used_memory_scripts_human", "0B");
+    field(out, "maxmemory", maxmemory);
+    field(out, "maxmemory_human", human(maxmemory));
+    field(
+        out,
+        "maxmemory_policy",
+        engine.config.maxmemory_policy.word(),
+    );
+    field(
+        out,
+        "allocator_frag_ratio",
+        format_args!("{:.2}", ratio(facts.active, facts.allocated)),
+    );
+    field(
+        out,
+        "allocator_frag_bytes",
+        facts.active.saturating_sub(facts.allocated),
+    );
+    field(
+        out,
+        "allocator_rss_ratio",
+        format_args!("{:.2}", ratio(facts.resident, facts.active)),
+    );
+    field(
+        out,
+        "allocator_rss_bytes",
+        facts.resident as i64 - facts.active as i64,
+    );
+    field(
+        out,
+        "rss_overhead_ratio",
+        format_args!("{:.2}", ratio(rss, facts.resident)),
+    );
+    field(
+        out,
+        "rss_overhead_bytes",
+        rss as i64 - facts.resident as i64,
+    );
+    field(
+        out,
+        "mem_fragmentation_ratio",
+        format_args!("{:.2}", ratio(rss, used)),
+    );
+    field(out, "mem_fragmentation_bytes", rss as i64 - used as i64);
+    field(out, "mem_not_counted_for_evict", 0);
+    field(out, "mem_replication_backlog", backlog);
+    field(out, "mem_total_replication_buffers", backlog);
+    field(out, "mem_replica_full_sync_buffer", 0);
+    let replicas: usize = ctx
+        .all_clients()
+        .iter()
+        .filter(|c| c.is(ClientFlags::REPLICA))
+        .map(|c| c.memory_bytes())
+        .sum();
+    field(out, "mem_clients_slaves", replicas);
+    field(out, "mem_clients_normal", clients - replicas);
+    field(out, "mem_cluster_links", 0);
+    field(out, "mem_aof_buffer", 0);
+    field(out, "mem_allocator", ctx.host.process().allocator);
+    field(out, "mem_overhead_db_hashtable_rehashing", 0);
+    field(out, "active_defrag_running", 0);
+    field(out, "lazyfree_pending_objects", 0);
+    field(out, "lazyfreed_objects", 0);
+}
+
+fn persistence(ctx: &mut Context<'_>, out: &mut String) {
+    field(out, "loading", u8::from(ctx.engine.is_loading()));
+    field(out, "async_loading", 0);
+    field(out, "rdb_changes_since_last_save", ctx.engine.dirty);
+    field(out, "aof_enabled", 0);
+    field(out, "aof_rewrite_in_progress", 0);
+    field(out, "aof_rewrite_scheduled", 0);
+    field(out, "aof_last_rewrite_time_sec", -1);
+    field(out, "aof_current_rewrite_time_sec", -1);
+    field(out, "aof_last_bgrewrite_status", "ok");
+    field(out, "aof_rewrites", 0);
+    field(out, "aof_rewrites_consecutive_failures", 0);
+    field(out, "aof_last_write_status", "ok");
+    field(out, "aof_last_cow_size", 0);
+    field(out, "module_fork_in_progress", 0);
+    field(out, "module_fork_last_cow_size", 0);
+}
+
+fn threads(ctx: &mut Context<'_>, out: &mut String) {
+    let count = ctx.all_clients().len();
+    let stats = &ctx.engine.stats;
+    line(
+        out,
+        format_args!(
+            "io_thread_0:clients={count},reads={},writes={}",
+            stats.reads_processed, stats.writes_processed
+        ),
+    );
+}
+
+fn stats(ctx: &mut Context<'_>, out: &mut String) {
+    let expires_tracked = 0;
+    let stats = &ctx.engine.stats;
+    let rates = &stats.rates;
+    let kb = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
+    field(
+        out,
+        "total_connections_received",
+        stats.connections_received,
+    );
+    field(out, "total_commands_processed", stats.commands_processed);
+    field(out, "instantaneous_ops_per_sec", rates.commands.mean());
+    field(
+        out,
+        "total_net_input_bytes",
+        stats.net_input_bytes + stats.net_repl_input_bytes,
+    );
+    field(
+        out,
+        "total_net_output_bytes",
+        stats.net_output_bytes + stats.net_repl_output_bytes,
+    );
+    field(
+        out,
+        "total_net_repl_input_bytes",
+        stats.net_repl_input_bytes,
+    );
+    field(
+        out,
+        "total_net_repl_output_bytes",
+        stats.net_repl_output_bytes,
+    );
+    field(out, "instantaneous_input_kbps", kb(rates.input.mean()));
+    field(out, "instantaneous_output_kbps", kb(rates.output.mean()));
+    field(
+        out,
+        "instantaneous_input_repl_kbps",
+        kb(rates.repl_input.mean()),
+    );
+    field(
+        out,
+        "instantaneous_output_repl_kbps",
+        kb(rates.repl_output.mean()),
+    );
+    field(out, "rejected_connections", stats.rejected_connections);
+    field(out, "sync_full", stats.sync_full);
+    field(out, "sync_partial_ok", stats.sync_partial_ok);
+    field(out, "sync_partial_err", stats.sync_partial_err);
+    field(out, "expired_subkeys", stats.expired_subkeys);
+    field(out, "expired_keys", stats.expired_keys);
+    field(out, "expired_stale_perc", "0.00");
+    field(
+        out,
+        "expired_time_cap_reached_count",
+        stats.expired_time_cap_reached_count,
+    );
+    field(
+        out,
+        "expire_cycle_cpu_milliseconds",
+        stats.expire_cycle_cpu_ns / 1_000_000,
+    );
+    field(out, "evicted_keys", stats.evicted_keys);
+    field(out, "evicted_clients", stats.evicted_clients);
+    field(out, "evicted_scripts", stats.evicted_scripts);
+    field(
+        out,
+        "total_eviction_exceeded_time",
+        stats.eviction_exceeded_ns / 1_000_000,
+    );
+    field(out, "current_eviction_exceeded_time", 0);
+    field(out, "keyspace_hits", stats.keyspace_hits);
+    field(out, "keyspace_misses", stats.keyspace_misses);
+    field(out, "pubsub_channels", 0);
+    field(out, "pubsub_patterns", 0);
+    field(out, "pubsubshard_channels", 0);
+    field(out, "latest_fork_usec", stats.latest_snapshot_ns / 1000);
+    field(out, "total_forks", stats.snapshots);
+    field(out, "migrate_cached_sockets", 0);
+    field(out, "slave_expires_tracked_keys", expires_tracked);
+    for name in [
+        "active_defrag_hits",
+        "active_defrag_misses",
+        "active_defrag_key_hits",
+        "active_defrag_key_misses",
+        "total_active_defrag_time",
+        "current_active_defrag_time",
+        "tracking_total_keys",
+        "tracking_total_items",
+        "tracking_total_prefixes",
+    ] {
+        field(out, name, 0);
+    }
+    field(
+        out,
+        "unexpected_error_replies",
+        stats.unexpected_error_replies,
+    );
+    field(out, "total_error_replies", stats.errors.total());
+    field(
+        out,
+        "dump_payload_sanitizations",
+        stats.dump_payload_sanitizations,
+    );
+    field(out, "total_reads_processed", stats.reads_processed);
+    field(out, "total_writes_processed", stats.writes_processed);
+    field(out, "io_threaded_reads_processed", 0);
+    field(out, "io_threaded_writes_processed", 0);
+    field(
+        out,
+        "client_query_buffer_limit_disconnections",
+        stats.client_query_buffer_limit_disconnections,
+    );
+    field(
+        out,
+        "client_output_buffer_limit_disconnections",
+        stats.client_output_buffer_limit_disconnections,
+    );
+    field(out, "reply_buffer_shrinks", stats.reply_buffer_shrinks);
+    field(out, "reply_buffer_expands", stats.reply_buffer_expands);
+    field(out, "eventloop_cycles", stats.eventloop_cycles);
+    field(out, "eventloop_duration_sum", stats.eventloop_ns / 1000);
+    field(
+        out,
+        "eventloop_duration_cmd_sum",
+        stats.eventloop_command_ns / 1000,
+    );
+    field(
+        out,
+        "instantaneous_eventloop_cycles_per_sec",
+        rates.cycles.mean(),
+    );
+    field(
+        out,
+        "instantaneous_eventloop_duration_usec",
+        rates.cycle_ns.mean() / 1000,
+    );
+    field(out, "acl_access_denied_auth", stats.acl_access_denied_auth);
+    field(out, "acl_access_denied_cmd", stats.acl_access_denied_cmd);
+    field(out, "acl_access_denied_key", stats.acl_access_denied_key);
+    field(
+        out,
+        "acl_access_denied_channel",
+        stats.acl_access_denied_channel,
+    );
+}
+
+fn replication(ctx: &mut Context<'_>, out: &mut String) {
+    field(
+        out,
+        "role",
+        if ctx.engine.is_replica() {
+            "slave"
+        } else {
+            "master"
+        },
+    );
+}
+
+fn cpu(ctx: &mut Context<'_>, out: &mut String) {
+    let process = ctx.host.process();
+    let rows = [
+        ("used_cpu_sys", process.cpu_process.0),
+        ("used_cpu_user", process.cpu_process.1),
+        ("used_cpu_sys_children", process.cpu_children.0),
+        ("used_cpu_user_children", process.cpu_children.1),
+        ("used_cpu_sys_main_thread", process.cpu_thread.0),
+        ("used_cpu_user_main_thread", process.cpu_thread.1),
+    ];
+    for (name, seconds) in rows {
+        field(out, name, format_args!("{seconds:.6}"));
+    }
+}
+
+/// There are no modules.
+fn modules(_: &mut Context<'_>, _: &mut String) {}
+
+fn commandstats(ctx: &mut Context<'_>, out: &mut String) {
+    for entry in table().all() {
+        let stats = ctx.engine.stats.command(entry.id as usize);
+        if stats.is_used() {
+            line(
+                out,
+                format_args!(
+                    "cmdstat_{}:calls={},usec={},usec_per_call={:.2},rejected_calls={},failed_calls={}",
+                    entry.full_name,
+                    stats.calls,
+                    stats.us(),
+                    stats.us_per_call(),
+                    stats.rejected_calls,
+                    stats.failed_calls
+                ),
+            );
+        }
+    }
+}
+
+fn errorstats(ctx: &mut Context<'_>, out: &mut String) {
+    for (code, count) in ctx.engine.stats.errors.iter() {
+        line(out, format_args!("errorstat_{code}:count={count}"));
+    }
+}
+
+fn latencystats(ctx: &mut Context<'_>, out: &mut String) {
+    let percentiles = &ctx.engine.config.latency_tracking_info_percentiles.0;
+    for entry in table().all() {
+        let Some(histogram) = &ctx.engine.stats.command(entry.id as usize).histogram else {
+            continue;
+        };
+        let values: Vec<String> = percentiles
+            .iter()
+            .map(|&percent| {
+                format!(
+                    "p{percent}={:.3}",
+                    histogram.percentile(percent) as f64 / 1000.0
+                )
+            })
+            .collect();
+        line(
+            out,
+            format_args!(
+                "latency_percentiles_usec_{}:{}",
+                entry.full_name,
+                values.join(",")
+            ),
+        );
+    }
+}
+
+fn cluster(_: &mut Context<'_>, out: &mut String) {
+    field(out, "cluster_enabled", 0);
+}
+
+fn keyspace(ctx: &mut Context<'_>, out: &mut String) {
+    let now = ctx.now();
+    for db in 0..ctx.engine.keyspace.count() {
+        let stored = ctx.engine.keyspace.len(db);
+        let due = if ctx.engine.counts_exactly() {
+            ctx.engine.keyspace.due_count(db, now)
+        } else {
+            0
+        };
+        if stored == due {
+            continue;
+        }
+        let expires = ctx.engine.keyspace.expires_len(db) - due;
+        line(
+            out,
+            format_args!(
+                "db{db}:keys={},expires={expires},avg_ttl=0,subexpiry=0",
+                stored - due
+            ),
+        );
+    }
+}
