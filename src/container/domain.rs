@@ -24,7 +24,7 @@
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// Bits of an epoch. At a thousand snapshots a second they last 500 years.
@@ -41,6 +41,8 @@ pub(super) type Free = unsafe fn(NonNull<u8>);
 
 /// The loop's side: the epoch counter, the live snapshots and what they keep.
 pub struct Domain {
+    /// Tells domains apart where a pointer has no room; 20 bits, and only a check.
+    id: u32,
     /// Invariant: above the label of every live snapshot.
     now: u64,
     /// Whether any block was written or born in epoch `now`.
@@ -88,7 +90,9 @@ impl Domain {
     pub fn starting_at(epoch: u64) -> Domain {
         assert!((EPOCH_FIRST..EPOCH_MAX).contains(&epoch));
         let (sender, messages) = channel();
+        static NEXT_ID: AtomicU32 = AtomicU32::new(0);
         Domain {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed) & ((1 << (64 - EPOCH_BITS)) - 1),
             now: epoch,
             written: false,
             newest: 0,
@@ -251,6 +255,11 @@ impl Domain {
     /// Bytes in [`Garbage`] that no helper has freed yet.
     pub fn pending_bytes(&self) -> u64 {
         self.shared.pending_bytes.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(super) fn id(&self) -> u32 {
+        self.id
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
