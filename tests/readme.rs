@@ -1,0 +1,70 @@
+//! Holds what README.md lists to what is there: dependencies, and directives without effect.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use redoxide::config::{DIRECTIVES, Effect};
+
+fn file(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+#[test]
+fn every_dependency_has_its_line() {
+    let readme = file("README.md");
+    let section = readme
+        .split("\n## ")
+        .find(|part| part.starts_with("Dependencies"))
+        .unwrap();
+    let listed: BTreeSet<&str> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split(" |").next())
+        .filter(|name| *name != "crate")
+        .collect();
+    let manifest = file("Cargo.toml");
+    let mut inside = false;
+    let mut wanted = BTreeSet::new();
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            inside = line.ends_with("dependencies]");
+        } else if inside && let Some((name, _)) = line.split_once('=') {
+            wanted.insert(name.trim());
+        }
+    }
+    assert_eq!(
+        listed, wanted,
+        "README.md, \"Dependencies\" (left) and Cargo.toml (right)"
+    );
+}
+
+#[test]
+fn every_directive_without_effect_is_named() {
+    let readme = file("README.md");
+    let list = readme
+        .split("<!-- directives without effect")
+        .nth(1)
+        .unwrap();
+    let list = list
+        .split_once("-->")
+        .unwrap()
+        .1
+        .split("<!-- end -->")
+        .next()
+        .unwrap();
+    let listed: BTreeSet<&str> = list
+        .split_whitespace()
+        .map(|word| word.trim_matches('`'))
+        .collect();
+    let wanted: BTreeSet<&str> = DIRECTIVES
+        .iter()
+        .filter(|row| row.effect == Effect::StoredOnly)
+        .map(|row| row.name)
+        .collect();
+    let missing: Vec<_> = wanted.difference(&listed).collect();
+    let extra: Vec<_> = listed.difference(&wanted).collect();
+    assert!(
+        missing.is_empty() && extra.is_empty(),
+        "README.md, \"Directives without effect\": missing {missing:?}, not so any more {extra:?}"
+    );
+}
