@@ -25,7 +25,7 @@ pub enum SetError {
     Unknown(Vec<u8>),
     /// The value of this argument cannot be used.
     Failed {
-        /// The directive as the client wrote it.
+        /// The directive.
         name: Vec<u8>,
         /// Why.
         reason: String,
@@ -126,14 +126,16 @@ impl Config {
         context: SetContext,
     ) -> Result<Change, SetError> {
         let mut rows = Vec::with_capacity(pairs.len());
-        let mut named: HashSet<Vec<u8>> = HashSet::new();
+        let mut named: HashSet<&str> = HashSet::new();
         let mut denied = false;
         for (name, value) in pairs {
             let row = find(name).ok_or_else(|| SetError::Unknown(name.to_vec()))?;
+            // As in Redis these errors carry the name as written, those of the values as known.
             let failed = |reason: &str| SetError::Failed {
                 name: name.to_vec(),
                 reason: reason.to_owned(),
             };
+            let name = row.spelled(name);
             if row.flags & IMMUTABLE != 0 {
                 return Err(failed("can't set immutable config"));
             }
@@ -143,10 +145,10 @@ impl Config {
                 return Err(failed("can't set protected config"));
             }
             denied |= row.flags & DENY_LOADING != 0 && context.loading;
-            if !named.insert(name.to_ascii_lowercase()) {
+            if !named.insert(name) {
                 return Err(failed("duplicate parameter"));
             }
-            rows.push((row, *name, *value));
+            rows.push((row, name, *value));
         }
         if denied {
             return Err(SetError::Loading);
@@ -175,7 +177,7 @@ impl Config {
             if let Err(reason) = outcome {
                 *self = *previous;
                 return Err(SetError::Failed {
-                    name: name.to_vec(),
+                    name: name.as_bytes().to_vec(),
                     reason,
                 });
             }

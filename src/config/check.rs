@@ -47,10 +47,8 @@ pub(super) fn announced_host(name: &[u8]) -> Verdict {
 
 /// `cluster-announce-human-nodename`
 pub(super) fn announced_name(name: &[u8]) -> Verdict {
-    // What Redis keeps out is what it could not write back to nodes.conf unquoted.
-    let bad = |byte: &u8| {
-        !(byte.is_ascii_graphic() || *byte == b' ') || b"!#$%&()*+:;<>?@[]^{|}~".contains(byte)
-    };
+    // These would have to be quoted in nodes.conf.
+    let bad = |byte: &u8| b"!#$%&()*+:;<>?@[]^{|}~".contains(byte);
     (!name.iter().any(bad))
         .then_some(())
         .ok_or("Announced human node name contained invalid character")

@@ -17,7 +17,7 @@ pub use access::{Change, SetContext, SetError};
 pub use load::{Files, Line, LoadError, Rename};
 pub use special::{
     Bind, MemoryOrPercent, NotifyEvents, OctalMode, OomScores, OutputLimit, OutputLimits,
-    Percentiles, ReplicaOf, SavePoint, SavePoints, ShutdownOptions,
+    Percentiles, ReplicaOf, SavePoint, SavePoints, ShutdownOptions, percent_text,
 };
 pub use table::{
     Config, DENY_LOADING, DIRECTIVES, Directive, Effect, HIDDEN, IMMUTABLE, Id, MULTI_ARG,

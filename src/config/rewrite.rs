@@ -15,47 +15,39 @@ impl Config {
     /// surplus ones blanked, new ones appended after a signature; values that are the default are
     /// not added.
     pub fn rewrite(&self, old: Option<&[u8]>) -> Vec<u8> {
-        let mut file = File::parse(old.unwrap_or_default());
+        let mut file = File::parse(old.filter(|old| !old.is_empty()));
         let default = Config::default();
         for row in DIRECTIVES {
-            let setting = (row.get)(self);
-            let forced = setting.show() != (row.get)(&default).show();
-            for line in setting.lines(row) {
-                file.replace(Key::Directive(row.id), line, forced);
+            let default_lines = (row.get)(&default).lines(row);
+            for line in (row.get)(self).lines(row) {
+                // Save points are spelled out even when they are the default.
+                let forced = row.id == Id::save || !default_lines.contains(&line);
+                file.replace(row.id, line, forced);
             }
-        }
-        for rename in &self.renames {
-            let mut line = b"rename-command ".to_vec();
-            crate::base::quote::push_quoted(&mut line, &rename.from);
-            line.push(b' ');
-            crate::base::quote::push_quoted(&mut line, &rename.to);
-            file.replace(Key::Rename, line, true);
         }
         file.finish()
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Key {
-    Directive(Id),
-    Rename,
-}
-
 struct File {
     lines: Vec<Vec<u8>>,
     /// The old lines of each directive that were not replaced yet.
-    places: HashMap<Key, VecDeque<usize>>,
+    places: HashMap<Id, VecDeque<usize>>,
     signed: bool,
 }
 
 impl File {
-    fn parse(old: &[u8]) -> File {
+    fn parse(old: Option<&[u8]>) -> File {
         let mut file = File {
             lines: Vec::new(),
             places: HashMap::new(),
             signed: false,
         };
-        for line in old.split_inclusive(|byte| *byte == b'\n') {
+        // The end of the last line counts as an empty line.
+        for line in old
+            .into_iter()
+            .flat_map(|old| old.split(|byte| *byte == b'\n'))
+        {
             let line = trim(line);
             let mut kept = line.to_vec();
             if line == SIGNATURE {
@@ -78,8 +70,8 @@ impl File {
         file
     }
 
-    fn replace(&mut self, key: Key, line: Vec<u8>, forced: bool) {
-        match self.places.get_mut(&key).and_then(VecDeque::pop_front) {
+    fn replace(&mut self, id: Id, line: Vec<u8>, forced: bool) {
+        match self.places.get_mut(&id).and_then(VecDeque::pop_front) {
             Some(place) => self.lines[place] = line,
             None if !forced => {}
             None => {
@@ -111,14 +103,13 @@ impl File {
     }
 }
 
-/// What a line's first word names: a key, a line kept as it is, or nothing known.
-fn file_key(name: &[u8]) -> Option<Option<Key>> {
+/// What a line's first word names: a directive, a line kept as it is, or nothing known.
+fn file_key(name: &[u8]) -> Option<Option<Id>> {
     if let Some(row) = find(name) {
-        return Some(Some(Key::Directive(row.id)));
+        return Some(Some(row.id));
     }
     match name.to_ascii_lowercase().as_slice() {
-        b"rename-command" => Some(Some(Key::Rename)),
-        b"include" | b"user" | b"loadmodule" | b"sentinel" => Some(None),
+        b"rename-command" | b"include" | b"user" | b"loadmodule" | b"sentinel" => Some(None),
         _ => None,
     }
 }

@@ -9,6 +9,14 @@ use crate::base::num::parse_i64;
 
 type Outcome = Result<(), Cow<'static, str>>;
 
+/// A number as the C library reads it: a sign, leading zeros and no digits at all are fine.
+fn loose_i64(text: &[u8]) -> Option<i64> {
+    match std::str::from_utf8(text).ok()? {
+        "" => Some(0),
+        text => text.parse().ok(),
+    }
+}
+
 fn joined(words: impl Iterator<Item = String>) -> Vec<u8> {
     words.collect::<Vec<_>>().join(" ").into_bytes()
 }
@@ -49,7 +57,7 @@ impl Setting for SavePoints {
         }
         let mut points = Vec::with_capacity(pairs.len());
         for [seconds, changes] in pairs {
-            match (parse_i64(seconds), parse_i64(changes)) {
+            match (loose_i64(seconds), loose_i64(changes)) {
                 (Some(seconds), Some(changes)) if seconds >= 1 && changes >= 0 => {
                     points.push(SavePoint { seconds, changes });
                 }
@@ -133,7 +141,7 @@ impl OutputLimits {
 impl Setting for OutputLimits {
     fn assign(&mut self, _row: &Directive, args: &[Vec<u8>], _origin: Origin) -> Outcome {
         let (groups, odd) = args.as_chunks::<4>();
-        if groups.is_empty() || !odd.is_empty() {
+        if !odd.is_empty() {
             return Err("Wrong number of arguments in buffer limit configuration.".into());
         }
         let mut changed = *self;
@@ -285,8 +293,8 @@ impl Setting for NotifyEvents {
         let all = self.0 & Self::ALL == Self::ALL;
         let mut text = if all { b"A".to_vec() } else { Vec::new() };
         for (letter, class) in Self::LETTERS {
-            // `A` stands for the type classes; `n`, as Redis prints it, only without it.
-            let covered = all && (class & Self::ALL != 0);
+            // `A` stands for the classes it has; Redis does not print `n` beside it.
+            let covered = all && class & (Self::ALL | Self::NEW) != 0;
             if self.0 & class != 0 && !covered {
                 text.push(letter);
             }
@@ -311,7 +319,7 @@ impl Setting for OomScores {
         let args: &[Vec<u8>; 3] = args.try_into().map_err(|_| "wrong number of arguments")?;
         let mut values = [0; 3];
         for (value, arg) in values.iter_mut().zip(args) {
-            *value = parse_i64(arg)
+            *value = loose_i64(arg)
                 .filter(|v| (-2000..=2000).contains(v))
                 .ok_or("Invalid oom-score-adj-values, elements must be between -2000 and 2000.")?;
         }
@@ -391,6 +399,13 @@ impl Setting for ReplicaOf {
             None => Vec::new(),
         }
     }
+
+    fn lines(&self, row: &Directive) -> Vec<Vec<u8>> {
+        match &self.0 {
+            Some((host, port)) => vec![format!("{} {host} {port}", row.name).into_bytes()],
+            None => Vec::new(),
+        }
+    }
 }
 
 /// `latency-tracking-info-percentiles`
@@ -401,6 +416,13 @@ impl Default for Percentiles {
     fn default() -> Percentiles {
         Percentiles(vec![50.0, 99.0, 99.9])
     }
+}
+
+/// A percentage with up to six decimals, as CONFIG GET and the fields of INFO latencystats have it.
+pub fn percent_text(value: f64) -> String {
+    let text = format!("{value:.6}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    text.to_owned()
 }
 
 impl Setting for Percentiles {
@@ -427,7 +449,7 @@ impl Setting for Percentiles {
     }
 
     fn show(&self) -> Vec<u8> {
-        joined(self.0.iter().map(f64::to_string))
+        joined(self.0.iter().map(|value| percent_text(*value)))
     }
 
     fn lines(&self, row: &Directive) -> Vec<Vec<u8>> {
@@ -545,6 +567,11 @@ pub struct ShutdownOptions {
 
 impl Setting for ShutdownOptions {
     fn assign(&mut self, _row: &Directive, args: &[Vec<u8>], _origin: Origin) -> Outcome {
+        const BAD: &str =
+            "argument(s) must be one of the following: default, save, nosave, now, force";
+        if args.is_empty() {
+            return Err(BAD.into());
+        }
         let mut options = ShutdownOptions::default();
         for arg in args {
             match arg.to_ascii_lowercase().as_slice() {
@@ -554,9 +581,7 @@ impl Setting for ShutdownOptions {
                 b"now" => options.now = true,
                 b"force" => options.force = true,
                 _ => {
-                    return Err("argument(s) must be one of the following: default, save, \
-                                nosave, now, force"
-                        .into());
+                    return Err(BAD.into());
                 }
             }
         }

@@ -296,6 +296,16 @@ directives! {
     zset_max_listpack_value: i64 = 64, "zset-max-listpack-value" | "zset-max-ziplist-value", Memory(0, i64::MAX), 0, StoredOnly;
 }
 
+impl Directive {
+    /// Which of the two names `written` is.
+    pub fn spelled(&self, written: &[u8]) -> &'static str {
+        match self.alias {
+            Some(alias) if alias.as_bytes().eq_ignore_ascii_case(written) => alias,
+            _ => self.name,
+        }
+    }
+}
+
 impl Id {
     /// The row.
     pub fn row(self) -> &'static Directive {

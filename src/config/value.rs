@@ -128,9 +128,10 @@ impl Setting for i64 {
         if value < min || value > max {
             return Err(format!("argument must be between {min} and {max} inclusive").into());
         }
-        // Two directives are clamped after their range check.
+        // Some directives are clamped after their range check.
         *self = match row.name {
             "hz" => value.clamp(1, 500),
+            "watchdog-period" if value != 0 => value.max(200),
             "repl-backlog-size" => value.max(16 * 1024),
             _ => value,
         };
@@ -234,7 +235,11 @@ impl Setting for Text {
         self.0.clone()
     }
 
+    /// No line for an absent string: a line of the old file goes.
     fn lines(&self, row: &Directive) -> Vec<Vec<u8>> {
+        if self.0.is_empty() && (row.get)(&super::Config::default()).show().is_empty() {
+            return Vec::new();
+        }
         let mut line = row.name.as_bytes().to_vec();
         line.push(b' ');
         crate::base::quote::push_quoted(&mut line, &self.0);

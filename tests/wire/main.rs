@@ -19,6 +19,7 @@
 //! to see whether an expectation is Redis's. Peers are looked for in `$PEERS/bin`, `~/.cache/peers/bin` and
 //! `PATH`; only some redis-server (7.0 or newer) is required.
 
+mod configuration;
 mod harness;
 mod parser;
 mod protocol;
