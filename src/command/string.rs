@@ -19,7 +19,9 @@ fn get(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     match ctx.engine.read(ctx.client, key) {
         None => ctx.client.reply.null(),
         Some(entry) => match entry.string() {
-            StringRef::Bytes(b) => ctx.client.reply.bulk(b),
+            StringRef::Int(number) => ctx.client.reply.bulk_int(number),
+            StringRef::Bytes(bytes) => ctx.client.reply.bulk(bytes),
+            value @ StringRef::Chunked(_) => ctx.client.reply.bulk(value.as_bytes(&mut Vec::new())),
         },
     }
     Ok(())

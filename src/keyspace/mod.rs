@@ -1,68 +1,564 @@
-//! Databases: look-up, expiry, watched keys, snapshots.
-use crate::base::{hash::HashSeed, time::UnixMs};
-use crate::types::Entry;
-use std::collections::HashMap;
-#[derive(Clone, Copy)]
+//! Databases: look-up, deadlines, snapshots. No command, no client, no clock.
+//!
+//! [`Keyspace`] owns every key. It stores and finds what is stored: whether a due key is
+//! hidden or deleted is the caller's decision (it depends on who asks), helped by [`is_due`],
+//! [`Keyspace::due_count`] and [`Keyspace::next_due`].
+//!
+//! - [`database`]: one table with one index of deadlines; a swap or a flush moves both.
+//! - [`expiry`]: the index.
+//! - [`snapshot`]: what helpers read. [`garbage`]: what helpers free.
+//!
+//! Invariants: all tables share one copy-on-write domain; every change of a deadline reaches the index of
+//! its database; no reference to an entry outlives a change.
+
+mod chain;
+mod database;
+pub mod expiry;
+mod garbage;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use crate::base::hash::HashSeed;
+use crate::base::prng::Prng;
+use crate::base::time::UnixMs;
+use crate::container::{Domain, Lookup, Owned, Removed};
+use crate::types::entry::BLOCK_BYTES_MAX;
+use crate::types::{Chunks, Entry, Kind, Value};
+
+use database::Database;
+pub use garbage::Garbage;
+use garbage::Pending;
+pub use snapshot::{Snapshot, SnapshotDb};
+
+/// References that one call of `next_due` may look at.
+const NEXT_DUE_BUDGET: usize = 4096;
+/// Units of spread work that one call of `maintain` does when nothing presses: some 50 µs.
+const MAINTAIN_UNITS: usize = 2000;
+
+/// A key with its hash by [`Keyspace::seed`].
+#[derive(Clone, Copy, Debug)]
 pub struct Key<'a> {
+    /// The key.
     pub bytes: &'a [u8],
+    /// Its hash.
     pub hash: u64,
 }
+
+/// What becomes of a key's deadline when its value is replaced.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ttl {
+    /// It stays (KEEPTTL and all commands that change a part).
     Keep,
+    /// It goes.
     None,
+    /// It is replaced.
     At(UnixMs),
 }
-pub struct Keyspace {
-    dbs: Vec<HashMap<Vec<u8>, Entry>>,
-    seed: HashSeed,
-}
-impl Keyspace {
-    pub fn new(n: usize, seed: u64) -> Self {
-        Self {
-            dbs: (0..n).map(|_| HashMap::new()).collect(),
-            seed: HashSeed::new(seed),
+
+impl Ttl {
+    #[inline]
+    fn resolve(self, old: Option<UnixMs>) -> Option<UnixMs> {
+        match self {
+            Ttl::Keep => old,
+            Ttl::None => None,
+            Ttl::At(deadline) => Some(deadline),
         }
     }
+}
+
+/// Whether a key with this deadline is due: once the clock is past it.
+#[inline]
+pub fn is_due(deadline: UnixMs, now: UnixMs) -> bool {
+    deadline < now
+}
+
+/// All databases.
+pub struct Keyspace {
+    databases: Vec<Database>,
+    domain: Domain,
+    seed: HashSeed,
+    /// Draws the tables' cursor keys.
+    prng: Prng,
+    /// The clock as `set_clock` or `maintain` last had it, for new indexes.
+    now: UnixMs,
+    /// The access word that new entries get.
+    access: u32,
+    garbage: Option<Garbage>,
+    pending: Arc<Pending>,
+}
+
+impl Keyspace {
+    /// `databases` empty databases; `seed` keys the hash. The clock stands at 0: call
+    /// [`Keyspace::set_clock`] before the first deadline is stored.
+    pub fn new(databases: usize, seed: u64) -> Keyspace {
+        let mut prng = Prng::new(seed);
+        Keyspace::empty(databases, HashSeed::new(prng.next_u64()), prng, 0)
+    }
+
+    /// An empty keyspace with the same number of databases, seed and clock: to load into, then swapped in.
+    pub fn detached(&self) -> Keyspace {
+        let mut keyspace =
+            Keyspace::empty(self.databases.len(), self.seed, self.prng.clone(), self.now);
+        keyspace.access = self.access;
+        keyspace
+    }
+
+    fn empty(databases: usize, seed: HashSeed, mut prng: Prng, now: UnixMs) -> Keyspace {
+        let domain = Domain::new();
+        let databases = (0..databases)
+            .map(|_| Database::new(&domain, seed, prng.next_u64(), now))
+            .collect();
+        Keyspace {
+            databases,
+            domain,
+            seed,
+            prng,
+            now,
+            access: 0,
+            garbage: None,
+            pending: Arc::default(),
+        }
+    }
+
+    /// The key of the hash function.
+    #[inline]
     pub fn seed(&self) -> HashSeed {
         self.seed
     }
+
+    /// The number of databases.
     pub fn count(&self) -> usize {
-        self.dbs.len()
+        self.databases.len()
     }
-    pub fn key<'a>(&self, b: &'a [u8]) -> Key<'a> {
+
+    /// Hashes a key.
+    #[inline]
+    pub fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
         Key {
-            bytes: b,
-            hash: self.seed.hash(b),
+            bytes,
+            hash: self.seed.hash(bytes),
         }
     }
-    pub fn find(&self, db: usize, k: Key<'_>) -> Option<&Entry> {
-        self.dbs[db].get(k.bytes)
+
+    /// The access word that entries created from now on start with (see [`crate::types::access`]).
+    pub fn set_new_access(&mut self, access: u32) {
+        self.access = access;
     }
-    pub fn prefetch(&self, _db: usize, _h: &[u64]) {}
-    pub fn set_string(&mut self, db: usize, k: Key<'_>, v: &[u8], _t: Ttl) {
-        self.dbs[db].insert(
-            k.bytes.to_vec(),
-            Entry {
-                key: k.bytes.to_vec(),
-                value: v.to_vec(),
-                at: None,
-            },
-        );
+
+    // ---- look-up ---------------------------------------------------------------------------
+
+    /// The entry of a key, due or not. O(1).
+    #[inline]
+    pub fn find(&self, db: usize, key: Key<'_>) -> Option<&Entry> {
+        self.databases[db]
+            .entries
+            .table
+            .find(key.hash, |entry| entry.key() == key.bytes)
     }
-    pub fn remove(&mut self, db: usize, k: Key<'_>) -> bool {
-        self.dbs[db].remove(k.bytes).is_some()
+
+    /// Asks the processor for what `find` will read; in windows of 16 hashes.
+    #[inline]
+    pub fn prefetch(&self, db: usize, hashes: &[u64]) {
+        for window in hashes.chunks(16) {
+            self.databases[db].entries.table.prefetch(window);
+        }
     }
-    pub fn maintain(&mut self, _db: usize, _now: UnixMs) {}
-    pub fn due_count(&self, _db: usize, _now: UnixMs) -> usize {
-        0
-    }
-    pub fn next_due(&mut self, _db: usize, _now: UnixMs) -> Option<Vec<u8>> {
-        None
-    }
+
+    /// Keys stored, due ones included.
+    #[inline]
     pub fn len(&self, db: usize) -> usize {
-        self.dbs[db].len()
+        self.databases[db].entries.table.len()
     }
-    pub fn expires_len(&self, _db: usize) -> usize {
-        0
+
+    /// Whether the database stores no key.
+    #[inline]
+    pub fn is_empty(&self, db: usize) -> bool {
+        self.len(db) == 0
+    }
+
+    /// Visits some entries from `cursor` on (start with 0) and returns where to go on; 0 is the end.
+    /// What is there from start to end is visited. Cursors are below 2^48.
+    pub fn scan(&self, db: usize, cursor: u64, visitor: impl FnMut(&Entry)) -> u64 {
+        self.databases[db].entries.table.scan(cursor, visitor)
+    }
+
+    /// Visits all entries.
+    pub fn for_each(&self, db: usize, visitor: impl FnMut(&Entry)) {
+        self.databases[db].entries.table.for_each(visitor);
+    }
+
+    /// An entry drawn uniformly, due or not.
+    pub fn random(&self, db: usize, prng: &mut Prng) -> Option<&Entry> {
+        self.databases[db].entries.table.random(|| prng.next_u64())
+    }
+
+    // ---- values ----------------------------------------------------------------------------
+
+    /// Stores a string as SET does: an integer's decimal form is kept as an integer. True when the key is
+    /// new.
+    #[inline]
+    pub fn set_string(&mut self, db: usize, key: Key<'_>, bytes: &[u8], ttl: Ttl) -> bool {
+        self.store(db, key, Value::of(bytes), ttl)
+    }
+
+    /// Stores a string that is never kept as an integer (INCRBYFLOAT's result).
+    pub fn set_text(&mut self, db: usize, key: Key<'_>, bytes: &[u8], ttl: Ttl) -> bool {
+        self.store(db, key, Value::raw(bytes, false), ttl)
+    }
+
+    /// Stores an integer.
+    #[inline]
+    pub fn set_int(&mut self, db: usize, key: Key<'_>, number: i64, ttl: Ttl) -> bool {
+        self.store(db, key, Value::Int(number), ttl)
+    }
+
+    /// Stores a value. In place, without an allocation, when it takes one of the same class and no snapshot
+    /// sees the old one. True when the key is new.
+    pub fn store(&mut self, db: usize, key: Key<'_>, value: Value<'_>, ttl: Ttl) -> bool {
+        let database = &mut self.databases[db];
+        let table = &mut database.entries.table;
+        match table.lookup(&mut self.domain, key.hash, |entry| entry.key() == key.bytes) {
+            Lookup::Vacant(vacant) => {
+                let deadline = ttl.resolve(None);
+                vacant.insert(Entry::new(key.bytes, value, deadline, self.access));
+                database.deadline_changed(key.hash, None, deadline);
+                true
+            }
+            Lookup::Occupied(mut slot) => {
+                let old = slot.get().expire_at();
+                let deadline = ttl.resolve(old);
+                let value = if slot.get().fits(&value, deadline) {
+                    slot.make_mut().try_store(value, deadline).err()
+                } else {
+                    Some(value)
+                };
+                if let Some(value) = value {
+                    let access = slot.get().access();
+                    let removed = slot.replace(Entry::new(key.bytes, value, deadline, access));
+                    give_up(removed, &mut self.garbage, &self.pending);
+                }
+                database.deadline_changed(key.hash, old, deadline);
+                false
+            }
+        }
+    }
+
+    /// APPEND: the length after. The deadline stays.
+    pub fn append(&mut self, db: usize, key: Key<'_>, bytes: &[u8]) -> usize {
+        let table = &mut self.databases[db].entries.table;
+        let Some(mut slot) =
+            table.find_mut(&mut self.domain, key.hash, |entry| entry.key() == key.bytes)
+        else {
+            self.set_string(db, key, bytes, Ttl::None);
+            return bytes.len();
+        };
+        if slot.make_mut().try_append(bytes) {
+            return slot.get().string().len();
+        }
+        let old = slot.get().string();
+        let len = old.len() + bytes.len();
+        let value = if len > BLOCK_BYTES_MAX {
+            let mut chunks = Chunks::default();
+            old.for_each_piece(|piece| chunks.append(piece));
+            chunks.append(bytes);
+            Value::Chunks(chunks)
+        } else {
+            let mut whole = Vec::with_capacity(len);
+            old.push_to(&mut whole);
+            whole.extend_from_slice(bytes);
+            return self.replace_raw(db, key, &whole);
+        };
+        self.store(db, key, value, Ttl::Keep);
+        len
+    }
+
+    /// SETRANGE: the length after; zeros fill a gap. The deadline stays. Without bytes nothing
+    /// happens, and no key is created.
+    pub fn set_range(&mut self, db: usize, key: Key<'_>, offset: usize, bytes: &[u8]) -> usize {
+        let table = &mut self.databases[db].entries.table;
+        let found = table.find_mut(&mut self.domain, key.hash, |entry| entry.key() == key.bytes);
+        if bytes.is_empty() {
+            return found.map_or(0, |slot| slot.get().string().len());
+        }
+        let end = offset + bytes.len();
+        let mut whole = Vec::new();
+        if let Some(mut slot) = found {
+            if slot.make_mut().try_write(offset, bytes) {
+                return slot.get().string().len();
+            }
+            slot.get().string().push_to(&mut whole);
+        }
+        let len = end.max(whole.len());
+        if len > BLOCK_BYTES_MAX {
+            let mut chunks = Chunks::new(&whole);
+            chunks.write(offset, bytes);
+            self.store(db, key, Value::Chunks(chunks), Ttl::Keep);
+            return len;
+        }
+        whole.resize(len, 0);
+        whole[offset..end].copy_from_slice(bytes);
+        self.replace_raw(db, key, &whole)
+    }
+
+    fn replace_raw(&mut self, db: usize, key: Key<'_>, bytes: &[u8]) -> usize {
+        self.store(db, key, Value::raw(bytes, true), Ttl::Keep);
+        bytes.len()
+    }
+
+    /// Removes a key; false when there is none. A large value goes to [`Keyspace::take_garbage`].
+    pub fn remove(&mut self, db: usize, key: Key<'_>) -> bool {
+        let database = &mut self.databases[db];
+        let table = &mut database.entries.table;
+        let Some(slot) =
+            table.find_mut(&mut self.domain, key.hash, |entry| entry.key() == key.bytes)
+        else {
+            return false;
+        };
+        let old = slot.get().expire_at();
+        give_up(slot.remove(), &mut self.garbage, &self.pending);
+        database.deadline_changed(key.hash, old, None);
+        true
+    }
+
+    /// Moves the value, deadline included, to another key of the database, whatever is there. False when
+    /// there is no such key.
+    pub fn rename(&mut self, db: usize, from: Key<'_>, to: Key<'_>) -> bool {
+        if from.bytes == to.bytes {
+            return self.find(db, from).is_some();
+        }
+        self.copy(db, from, db, to) && self.remove(db, from)
+    }
+
+    /// Copies the value, deadline included, to another key, whatever is there. False when there is no such
+    /// key. A long string is shared until one of both is written.
+    pub fn copy(&mut self, db: usize, from: Key<'_>, to_db: usize, to: Key<'_>) -> bool {
+        let Some(entry) = self.find(db, from) else {
+            return false;
+        };
+        let deadline = entry.expire_at();
+        let fresh = Entry::new(to.bytes, entry.value(), deadline, entry.access());
+        self.put(to_db, to, fresh, deadline);
+        true
+    }
+
+    /// Moves a key to another database, whatever is there. False when there is no such key.
+    pub fn move_key(&mut self, db: usize, key: Key<'_>, to_db: usize) -> bool {
+        if db == to_db {
+            return self.find(db, key).is_some();
+        }
+        self.copy(db, key, to_db, key) && self.remove(db, key)
+    }
+
+    /// Puts an entry in its key's place.
+    fn put(&mut self, db: usize, key: Key<'_>, entry: Owned<Entry>, deadline: Option<UnixMs>) {
+        let database = &mut self.databases[db];
+        let table = &mut database.entries.table;
+        let mut old = None;
+        match table.lookup(&mut self.domain, key.hash, |entry| entry.key() == key.bytes) {
+            Lookup::Vacant(vacant) => {
+                vacant.insert(entry);
+            }
+            Lookup::Occupied(mut slot) => {
+                old = slot.get().expire_at();
+                give_up(slot.replace(entry), &mut self.garbage, &self.pending);
+            }
+        }
+        database.deadline_changed(key.hash, old, deadline);
+    }
+
+    // ---- deadlines -------------------------------------------------------------------------
+
+    /// Sets or removes a key's deadline, past ones too. False when there is no such key.
+    pub fn set_expire(&mut self, db: usize, key: Key<'_>, deadline: Option<UnixMs>) -> bool {
+        let database = &mut self.databases[db];
+        let table = &mut database.entries.table;
+        let Some(mut slot) =
+            table.find_mut(&mut self.domain, key.hash, |entry| entry.key() == key.bytes)
+        else {
+            return false;
+        };
+        let old = slot.get().expire_at();
+        if old != deadline {
+            if !slot.make_mut().try_expire(deadline) {
+                slot.reallocate(|entry| Entry::with_expire(entry, deadline));
+            }
+            database.deadline_changed(key.hash, old, deadline);
+        }
+        true
+    }
+
+    /// Tells all databases the time, without reclaiming anything. Before a load, so that deadlines are
+    /// indexed near where the clock is.
+    pub fn set_clock(&mut self, now: UnixMs) {
+        self.now = now;
+        for database in &mut self.databases {
+            database.index.due_count(now, &database.entries);
+        }
+    }
+
+    /// Keys that are due at `now`, exactly. O(1); see [`expiry`] for clocks that jump.
+    #[inline]
+    pub fn due_count(&mut self, db: usize, now: UnixMs) -> usize {
+        let database = &mut self.databases[db];
+        database.index.due_count(now, &database.entries) as usize
+    }
+
+    /// Keys that have a deadline, due ones included.
+    #[inline]
+    pub fn expires_len(&self, db: usize) -> usize {
+        self.databases[db].index.len() as usize
+    }
+
+    /// Milliseconds that keys with a deadline have left on average (INFO's avg_ttl), exactly.
+    pub fn average_ttl(&self, db: usize, now: UnixMs) -> i64 {
+        self.databases[db].average_ttl(now)
+    }
+
+    /// A key that is due at `now`, for reclaiming: the caller removes it before it asks again. `None` when there is
+    /// none, or none was found within some thousand stale references (then
+    /// `due_count` is not 0).
+    pub fn next_due(&mut self, db: usize, now: UnixMs) -> Option<Vec<u8>> {
+        let database = &mut self.databases[db];
+        let mut budget = NEXT_DUE_BUDGET;
+        let hash = database
+            .index
+            .next_due(now, &mut budget, &database.entries)?;
+        let due = |entry: &Entry| {
+            entry
+                .expire_at()
+                .is_some_and(|deadline| is_due(deadline, now))
+        };
+        let seed = self.seed;
+        let table = &database.entries.table;
+        let entry = table.find(hash, |entry| due(entry) && seed.hash(entry.key()) == hash);
+        debug_assert!(entry.is_some());
+        entry.map(|entry| entry.key().to_vec())
+    }
+
+    /// Work of the index that is spread over time; call it every round or tick. True when there is more that
+    /// a next call should do soon (without waiting for an event). Some 50 µs a call unless the
+    /// calls are so rare that more is needed.
+    pub fn maintain(&mut self, db: usize, now: UnixMs) -> bool {
+        self.now = now;
+        let database = &mut self.databases[db];
+        database
+            .index
+            .maintain(now, MAINTAIN_UNITS, &database.entries)
+    }
+
+    // ---- whole databases -------------------------------------------------------------------
+
+    /// SWAPDB. O(1).
+    pub fn swap(&mut self, a: usize, b: usize) {
+        self.databases.swap(a, b);
+    }
+
+    /// Empties one database or all; the number of keys removed. O(1) a database: what they held goes to
+    /// [`Keyspace::take_garbage`].
+    pub fn flush(&mut self, db: Option<usize>) -> u64 {
+        let range = match db {
+            Some(db) => db..db + 1,
+            None => 0..self.databases.len(),
+        };
+        let mut removed = 0;
+        for db in range {
+            let keys = self.len(db) as u64;
+            if keys == 0 {
+                continue;
+            }
+            removed += keys;
+            let fresh = Database::new(&self.domain, self.seed, self.prng.next_u64(), self.now);
+            let old = std::mem::replace(&mut self.databases[db], fresh);
+            let blocks = old.entries.table.retire(&mut self.domain);
+            let garbage = garbage_mut(&mut self.garbage, &self.pending);
+            garbage.count(keys);
+            garbage.push_blocks(blocks);
+            garbage.push_index(old.index);
+        }
+        removed
+    }
+
+    // ---- helpers' side ---------------------------------------------------------------------
+
+    /// All databases as they are now. O(databases).
+    pub fn snapshot(&mut self) -> Snapshot {
+        let pin = self.domain.snapshot();
+        let databases = self
+            .databases
+            .iter()
+            .enumerate()
+            .filter(|(_, database)| !database.entries.table.is_empty())
+            .map(|(index, database)| SnapshotDb {
+                index,
+                expires: database.index.len() as usize,
+                view: database.entries.table.view(&self.domain, &pin),
+            })
+            .collect();
+        Snapshot { databases }
+    }
+
+    /// What is to be freed by a helper (or dropped at once, where a command is to be synchronous), and what
+    /// snapshots that ended no longer keep. Call it every tick and after commands that remove.
+    pub fn take_garbage(&mut self) -> Option<Garbage> {
+        let ended = self.domain.collect();
+        if ended.is_some() {
+            garbage_mut(&mut self.garbage, &self.pending).push_blocks(ended);
+        }
+        self.garbage.take()
+    }
+
+    /// Keys and values given up and not freed yet (INFO's lazyfree_pending_objects).
+    pub fn pending_objects(&self) -> u64 {
+        self.pending.objects()
+    }
+
+    /// Bytes given up and not freed yet; not to be evicted for. Tables count without their entries.
+    pub fn pending_bytes(&self) -> u64 {
+        self.pending.bytes() + self.domain.pending_bytes()
+    }
+
+    /// Bytes that only live snapshots keep (copy-on-write).
+    pub fn snapshot_bytes(&self) -> u64 {
+        self.domain.retired_bytes()
+    }
+
+    /// Whether a snapshot is alive.
+    pub fn has_snapshots(&self) -> bool {
+        self.domain.has_snapshots()
+    }
+
+    /// Bytes of a database's table and index, entries excluded (MEMORY STATS' overhead).
+    pub fn overhead_bytes(&self, db: usize) -> usize {
+        let database = &self.databases[db];
+        database.entries.table.memory_bytes() + database.index.memory_bytes()
+    }
+
+    /// What MEMORY USAGE answers for an entry: its allocations and its share of the table.
+    pub fn memory_usage(&self, db: usize, entry: &Entry) -> usize {
+        let table = &self.databases[db].entries.table;
+        entry.memory_bytes() + table.memory_bytes() / table.len().max(1)
     }
 }
+
+fn garbage_mut<'a>(garbage: &'a mut Option<Garbage>, pending: &Arc<Pending>) -> &'a mut Garbage {
+    garbage.get_or_insert_with(|| Garbage::new(Arc::clone(pending)))
+}
+
+/// Drops what a change took out of a table, or keeps it for a helper when that is work.
+#[inline]
+fn give_up(removed: Removed<Entry>, garbage: &mut Option<Garbage>, pending: &Arc<Pending>) {
+    match removed {
+        Removed::Owned(entry) if entry.is_large() => {
+            garbage_mut(garbage, pending).push_entry(entry)
+        }
+        Removed::Owned(_) | Removed::Retired => {}
+    }
+}
+
+// A new type must be thought of wherever this room assumes strings: `append`, `set_range`.
+const _: fn(Kind) = |kind| match kind {
+    Kind::String => {}
+};

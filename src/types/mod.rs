@@ -1,30 +1,14 @@
 //! Values and their encodings; no protocol, no I/O.
-use crate::base::time::UnixMs;
-#[derive(Clone, Debug)]
-pub struct Entry {
-    pub key: Vec<u8>,
-    pub value: Vec<u8>,
-    pub at: Option<UnixMs>,
-}
-#[derive(Clone, Copy)]
-pub enum StringRef<'a> {
-    Bytes(&'a [u8]),
-}
-impl<'a> StringRef<'a> {
-    pub fn len(&self) -> usize {
-        match self {
-            StringRef::Bytes(b) => b.len(),
-        }
-    }
-}
-impl Entry {
-    pub fn expire_at(&self) -> Option<UnixMs> {
-        self.at
-    }
-    pub fn key(&self) -> &[u8] {
-        &self.key
-    }
-    pub fn string(&self) -> StringRef<'_> {
-        StringRef::Bytes(&self.value)
-    }
-}
+//!
+//! [`entry`] is the one allocation that holds a key and its value; [`string`] what can be read of a
+//! string; [`chunks`] strings above 64 KiB; [`access`] the word that LRU and LFU keep.
+//! A new type is a new [`Kind`], and every `match` on it stops compiling until it is handled.
+
+pub mod access;
+pub mod chunks;
+pub mod entry;
+pub mod string;
+
+pub use chunks::Chunks;
+pub use entry::{Entry, Kind, Value};
+pub use string::StringRef;

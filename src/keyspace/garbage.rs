@@ -1,0 +1,101 @@
+//! What the loop has given up and a helper is to free.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::container::{self, Owned};
+use crate::types::Entry;
+
+use super::expiry::TimeIndex;
+
+/// Values, tables and indexes that nobody can see any more. Dropping it, on any thread, frees them.
+pub struct Garbage {
+    entries: Vec<Owned<Entry>>,
+    entry_bytes: u64,
+    blocks: Option<container::Garbage>,
+    indexes: Vec<TimeIndex>,
+    objects: u64,
+    pending: Arc<Pending>,
+}
+
+/// Counts of what was handed out and is not freed yet.
+#[derive(Default)]
+pub(super) struct Pending {
+    objects: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Pending {
+    pub(super) fn objects(&self) -> u64 {
+        self.objects.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+impl Garbage {
+    pub(super) fn new(pending: Arc<Pending>) -> Garbage {
+        Garbage {
+            entries: Vec::new(),
+            entry_bytes: 0,
+            blocks: None,
+            indexes: Vec::new(),
+            objects: 0,
+            pending,
+        }
+    }
+
+    pub(super) fn push_entry(&mut self, entry: Owned<Entry>) {
+        let bytes = entry.memory_bytes() as u64;
+        self.entry_bytes += bytes;
+        self.pending.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.count(1);
+        self.entries.push(entry);
+    }
+
+    pub(super) fn push_blocks(&mut self, blocks: Option<container::Garbage>) {
+        match (&mut self.blocks, blocks) {
+            (Some(mine), Some(more)) => mine.merge(more),
+            (mine @ None, more) => *mine = more,
+            (Some(_), None) => {}
+        }
+    }
+
+    pub(super) fn push_index(&mut self, index: TimeIndex) {
+        if index.references() > 0 {
+            self.indexes.push(index);
+        }
+    }
+
+    /// Notes that the blocks free `objects` keys.
+    pub(super) fn count(&mut self, objects: u64) {
+        self.objects += objects;
+        self.pending.objects.fetch_add(objects, Ordering::Relaxed);
+    }
+
+    /// Whether there is nothing to free.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.blocks.is_none() && self.indexes.is_empty()
+    }
+}
+
+impl Drop for Garbage {
+    fn drop(&mut self) {
+        self.entries.clear();
+        self.blocks = None;
+        self.indexes.clear();
+        self.pending
+            .objects
+            .fetch_sub(self.objects, Ordering::Relaxed);
+        self.pending
+            .bytes
+            .fetch_sub(self.entry_bytes, Ordering::Relaxed);
+    }
+}
+
+const _: () = {
+    const fn is_send<T: Send>() {}
+    is_send::<Garbage>();
+};

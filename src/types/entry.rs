@@ -1,0 +1,891 @@
+//! `Entry`: a key, its deadline and its value in one allocation.
+//!
+//! ```text
+//! offset 0   u32  access word: 24 bits of LRU or LFU, then the tag byte (below)
+//!        4   u16  key length (0 with LONG_KEY)
+//!        6   u16  value length, or the integer itself (SHORT)
+//!        8   u64  key length                      only with LONG_KEY
+//!        .   i64  deadline, milliseconds          only with TTL
+//!        .        key
+//!        .        body: see `Form`
+//! tag: bits 0-2 kind, 3-5 form, 6 TTL, 7 LONG_KEY
+//! ```
+//! The size asked of the allocator is always the whole class ([`class_bytes`]), computed from the
+//! lengths: what fits the class is changed in place, and nothing stores a capacity.
+//! A 16-byte key with an 8-byte value takes 32 bytes, 48 with a deadline; with 64 bytes 96 either way.
+//!
+//! Invariants:
+//! - The access word is only read and written atomically through `&Entry`; its tag byte and
+//!   everything else change through `&mut Entry` alone, which the table gives out for entries that no
+//!   snapshot sees.
+//! - What the body points to belongs to this entry alone ([`Chunks`] share their pieces by count),
+//!   so a copy is deep and an entry owns no copy-on-write blocks of the table's domain.
+//!
+//! To add a type: a `Kind`, its forms, and what the compiler then asks for.
+#![allow(unsafe_code)]
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::base::hash::HashSeed;
+use crate::base::time::UnixMs;
+use crate::container::{self, Owned};
+
+use super::access::ACCESS_MASK;
+use super::chunks::Chunks;
+use super::string::{EMBSTR_BYTES_MAX, StringEncoding, StringRef, int_of};
+
+/// Bytes of the longest value that is kept inside the entry.
+const EMBEDDED_BYTES_MAX: usize = 4096;
+/// Up to this length a value is kept inside whatever the allocator's rounding costs.
+const EMBEDDED_BYTES_ALWAYS: usize = 256;
+/// Bytes of the longest value in one piece; longer ones are [`Chunks`].
+pub const BLOCK_BYTES_MAX: usize = u16::MAX as usize;
+
+const HEADER: usize = 8;
+const WORD: usize = 8;
+const TTL: u8 = 1 << 6;
+const LONG_KEY: u8 = 1 << 7;
+
+/// The types of values.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A string, in any encoding.
+    String,
+}
+
+impl Kind {
+    /// The name that TYPE answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::String => "string",
+        }
+    }
+
+    fn bits(self) -> u8 {
+        match self {
+            Kind::String => 0,
+        }
+    }
+
+    fn of(tag: u8) -> Kind {
+        match tag & 7 {
+            0 => Kind::String,
+            bits => unreachable!("kind {bits}"),
+        }
+    }
+}
+
+/// How the body is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Form {
+    /// A 16-bit integer in the value length's place; no body.
+    Short,
+    /// An `i64`, unaligned.
+    Int,
+    /// The bytes.
+    Embedded,
+    /// The bytes, of a string that was changed in part.
+    EmbeddedRaw,
+    /// A pointer to the bytes, in an allocation of their class.
+    Block,
+    /// A pointer to a boxed [`Chunks`].
+    Chunked,
+}
+
+impl Form {
+    fn bits(self) -> u8 {
+        let number = match self {
+            Form::Short => 0,
+            Form::Int => 1,
+            Form::Embedded => 2,
+            Form::EmbeddedRaw => 3,
+            Form::Block => 4,
+            Form::Chunked => 5,
+        };
+        number << 3
+    }
+
+    fn of(tag: u8) -> Form {
+        match tag >> 3 & 7 {
+            0 => Form::Short,
+            1 => Form::Int,
+            2 => Form::Embedded,
+            3 => Form::EmbeddedRaw,
+            4 => Form::Block,
+            5 => Form::Chunked,
+            bits => unreachable!("form {bits}"),
+        }
+    }
+}
+
+/// A value to be stored.
+#[derive(Clone, Debug)]
+pub enum Value<'a> {
+    /// An integer.
+    Int(i64),
+    /// Bytes up to [`BLOCK_BYTES_MAX`]; `true` for a string that was changed in part (never `embstr`).
+    Bytes(&'a [u8], bool),
+    /// A longer string.
+    Chunks(Chunks),
+}
+
+impl<'a> Value<'a> {
+    /// How Redis would keep a string that is set whole: as an integer if it is the decimal form of one.
+    #[inline]
+    pub fn of(bytes: &'a [u8]) -> Value<'a> {
+        match int_of(bytes) {
+            Some(number) => Value::Int(number),
+            None => Value::raw(bytes, false),
+        }
+    }
+
+    /// These bytes as bytes.
+    #[inline]
+    pub fn raw(bytes: &'a [u8], changed: bool) -> Value<'a> {
+        if bytes.len() > BLOCK_BYTES_MAX {
+            Value::Chunks(Chunks::new(bytes))
+        } else {
+            Value::Bytes(bytes, changed)
+        }
+    }
+
+    /// The form for an entry whose bytes before the body are `head`, and the body's length there.
+    #[inline]
+    fn shape(&self, head: usize) -> (Form, usize) {
+        match self {
+            Value::Int(number) if i16::try_from(*number).is_ok() => (Form::Short, 0),
+            Value::Int(_) => (Form::Int, WORD),
+            Value::Bytes(bytes, changed) => {
+                let len = bytes.len();
+                assert!(len <= BLOCK_BYTES_MAX);
+                match (is_outside(head, len), changed) {
+                    (true, _) => (Form::Block, WORD),
+                    (false, true) => (Form::EmbeddedRaw, len),
+                    (false, false) => (Form::Embedded, len),
+                }
+            }
+            Value::Chunks(_) => (Form::Chunked, WORD),
+        }
+    }
+}
+
+/// Whether a value of `len` bytes is kept in an allocation of its own: when that takes less.
+#[inline]
+fn is_outside(head: usize, len: usize) -> bool {
+    len > EMBEDDED_BYTES_ALWAYS
+        && (len > EMBEDDED_BYTES_MAX
+            || class_bytes(head + len) > class_bytes(head + WORD) + class_bytes(len))
+}
+
+/// The allocator's size class for `bytes`: multiples of 16 up to 128, then four to a doubling. An
+/// allocator with other classes only wastes a little.
+#[inline]
+pub const fn class_bytes(bytes: usize) -> usize {
+    if bytes <= 8 {
+        8
+    } else if bytes <= 128 {
+        (bytes + 15) & !15
+    } else {
+        let spacing = 1 << ((bytes - 1).ilog2() - 2);
+        (bytes + spacing - 1) & !(spacing - 1)
+    }
+}
+
+const _: () = assert!(class_bytes(HEADER + 16 + 8) == 32);
+const _: () = assert!(class_bytes(HEADER + 8 + 16 + 8) == 48);
+const _: () = assert!(class_bytes(HEADER + 8 + 16 + 64) == 96);
+const _: () = assert!(class_bytes(129) == 160 && class_bytes(257) == 320);
+
+fn allocate(bytes: usize) -> NonNull<u8> {
+    let Ok(layout) = Layout::from_size_align(class_bytes(bytes), 8) else {
+        unreachable!("beyond the address space")
+    };
+    // SAFETY: the size is at least 8.
+    match NonNull::new(unsafe { alloc(layout) }) {
+        Some(pointer) => pointer,
+        None => handle_alloc_error(layout),
+    }
+}
+
+/// # Safety
+/// `pointer` came from [`allocate`] with a size of the same class, and is given up.
+unsafe fn release(pointer: *mut u8, bytes: usize) {
+    // SAFETY: the caller's promise; the layout is that of `allocate`.
+    unsafe {
+        dealloc(
+            pointer,
+            Layout::from_size_align_unchecked(class_bytes(bytes), 8),
+        )
+    }
+}
+
+/// The header of an entry; see the file's header for what follows it.
+#[repr(C)]
+pub struct Entry {
+    access: AtomicU32,
+    key_len: u16,
+    value_len: u16,
+}
+
+const _: () = assert!(size_of::<Entry>() == HEADER);
+
+impl Entry {
+    /// An entry in no table. Panics when the value is longer than its variant allows.
+    pub fn new(
+        key: &[u8],
+        value: Value<'_>,
+        expire_at: Option<UnixMs>,
+        access: u32,
+    ) -> Owned<Entry> {
+        let mut tag = Kind::String.bits();
+        let mut head = HEADER + key.len();
+        if key.len() > usize::from(u16::MAX) {
+            tag |= LONG_KEY;
+            head += WORD;
+        }
+        if expire_at.is_some() {
+            tag |= TTL;
+            head += WORD;
+        }
+        let (form, body) = value.shape(head);
+        let pointer = allocate(head + body).cast::<Entry>();
+        let key_len = if tag & LONG_KEY == 0 {
+            key.len() as u16
+        } else {
+            0
+        };
+        let word = access & ACCESS_MASK | u32::from(tag) << 24;
+        // SAFETY: a fresh allocation with room for head and body, aligned to 8; the body is written before
+        // anyone reads it.
+        unsafe {
+            pointer.write(Entry {
+                access: AtomicU32::new(word),
+                key_len,
+                value_len: 0,
+            });
+            let entry = &mut *pointer.as_ptr();
+            if tag & LONG_KEY != 0 {
+                entry.at(HEADER).cast::<u64>().write(key.len() as u64);
+            }
+            if let Some(deadline) = expire_at {
+                entry
+                    .at(entry.expire_offset())
+                    .cast::<i64>()
+                    .write(deadline);
+            }
+            ptr::copy_nonoverlapping(key.as_ptr(), entry.at(entry.key_offset()), key.len());
+            entry.write_body(value, form, None);
+            Owned::from_raw(pointer)
+        }
+    }
+
+    // ---- reading ---------------------------------------------------------------------------
+
+    /// The key.
+    #[inline]
+    pub fn key(&self) -> &[u8] {
+        // SAFETY: the key's bytes are inside the allocation and initialised.
+        unsafe { std::slice::from_raw_parts(self.peek(self.key_offset()), self.key_bytes()) }
+    }
+
+    /// The type of the value.
+    #[inline]
+    pub fn kind(&self) -> Kind {
+        Kind::of(self.tag())
+    }
+
+    /// The deadline; the key is due once the clock is past it.
+    #[inline]
+    pub fn expire_at(&self) -> Option<UnixMs> {
+        if self.tag() & TTL == 0 {
+            return None;
+        }
+        // SAFETY: the tag says that a deadline is there, aligned to 8.
+        Some(unsafe { self.peek(self.expire_offset()).cast::<i64>().read() })
+    }
+
+    /// The value of a string. Callers that may meet another type look at [`Entry::kind`] first.
+    #[inline]
+    pub fn string(&self) -> StringRef<'_> {
+        match self.kind() {
+            Kind::String => self.string_body(),
+        }
+    }
+
+    /// What OBJECT ENCODING answers.
+    pub fn encoding(&self) -> &'static str {
+        match self.kind() {
+            Kind::String => match self.form() {
+                Form::Short | Form::Int => StringEncoding::Int.name(),
+                Form::Embedded if usize::from(self.value_len) <= EMBSTR_BYTES_MAX => {
+                    StringEncoding::Embstr.name()
+                }
+                Form::Embedded | Form::EmbeddedRaw | Form::Block | Form::Chunked => {
+                    StringEncoding::Raw.name()
+                }
+            },
+        }
+    }
+
+    /// The value, to be stored under another key.
+    pub fn value(&self) -> Value<'_> {
+        match self.string_body() {
+            StringRef::Int(number) => Value::Int(number),
+            StringRef::Bytes(bytes) => Value::Bytes(bytes, self.form() == Form::EmbeddedRaw),
+            StringRef::Chunked(chunks) => Value::Chunks(chunks.clone()),
+        }
+    }
+
+    /// The 24 bits that LRU or LFU keep; see [`super::access`].
+    #[inline]
+    pub fn access(&self) -> u32 {
+        self.access.load(Ordering::Relaxed) & ACCESS_MASK
+    }
+
+    /// Sets them. The only write through a shared reference; only the loop's thread does it.
+    #[inline]
+    pub fn set_access(&self, access: u32) {
+        let word = self.access.load(Ordering::Relaxed) & !ACCESS_MASK | access & ACCESS_MASK;
+        self.access.store(word, Ordering::Relaxed);
+    }
+
+    /// Bytes that the allocator gave for the entry and its value.
+    pub fn memory_bytes(&self) -> usize {
+        let outside = match self.form() {
+            Form::Short | Form::Int | Form::Embedded | Form::EmbeddedRaw => 0,
+            Form::Block => class_bytes(usize::from(self.value_len)),
+            Form::Chunked => match self.string_body() {
+                StringRef::Chunked(chunks) => {
+                    chunks.memory_bytes() + class_bytes(size_of::<Chunks>())
+                }
+                StringRef::Int(_) | StringRef::Bytes(_) => 0,
+            },
+        };
+        class_bytes(self.used_bytes()) + outside
+    }
+
+    /// Whether dropping it is work for a helper: more than eight chunks.
+    #[inline]
+    pub fn is_large(&self) -> bool {
+        self.form() == Form::Chunked && self.memory_bytes() > 8 * super::chunks::CHUNK_BYTES
+    }
+
+    // ---- writing ---------------------------------------------------------------------------
+
+    /// Whether [`Entry::try_store`] would do it without freeing a large value on the spot.
+    #[inline]
+    pub fn fits(&self, value: &Value<'_>, expire_at: Option<UnixMs>) -> bool {
+        let head = self.head_bytes(expire_at.is_some());
+        let body = value.shape(head).1;
+        class_bytes(head + body) == class_bytes(self.used_bytes()) && !self.is_large()
+    }
+
+    /// Puts another value and deadline in place, when they take an allocation of the same class.
+    #[inline]
+    pub fn try_store<'a>(
+        &mut self,
+        value: Value<'a>,
+        expire_at: Option<UnixMs>,
+    ) -> Result<(), Value<'a>> {
+        let head = self.head_bytes(expire_at.is_some());
+        let (form, body) = value.shape(head);
+        if class_bytes(head + body) != class_bytes(self.used_bytes()) {
+            return Err(value);
+        }
+        let spare = self.take_outside(&value, form);
+        // SAFETY: the allocation has the room, as compared above; what the old body pointed to is in
+        // `spare` or freed.
+        unsafe {
+            self.write_expire(expire_at, self.key_bytes());
+            self.write_body(value, form, spare);
+        }
+        Ok(())
+    }
+
+    /// Sets or removes the deadline in place, if the allocation's class stays.
+    pub fn try_expire(&mut self, expire_at: Option<UnixMs>) -> bool {
+        let body = self.used_bytes() - self.head_bytes(self.tag() & TTL != 0);
+        if class_bytes(self.head_bytes(expire_at.is_some()) + body)
+            != class_bytes(self.used_bytes())
+        {
+            return false;
+        }
+        // SAFETY: there is room, and the body moves along with the key.
+        unsafe { self.write_expire(expire_at, self.key_bytes() + body) };
+        true
+    }
+
+    /// The same entry with another deadline, in another allocation; what the body points to moves.
+    pub fn with_expire(old: Owned<Entry>, expire_at: Option<UnixMs>) -> Owned<Entry> {
+        let (from, to) = (
+            old.head_bytes(old.tag() & TTL != 0),
+            old.head_bytes(expire_at.is_some()),
+        );
+        let used = old.used_bytes();
+        let body = used - from;
+        let raw = old.into_raw();
+        let pointer = allocate(to + body).cast::<Entry>();
+        // SAFETY: the new allocation holds head and body; the old one is this function's and is
+        // released without looking at its body, which the new one has taken over.
+        unsafe {
+            let old = raw.as_ref();
+            let mut tag = old.tag() & !TTL;
+            if expire_at.is_some() {
+                tag |= TTL;
+            }
+            let word = old.access() | u32::from(tag) << 24;
+            pointer.write(Entry {
+                access: AtomicU32::new(word),
+                key_len: old.key_len,
+                value_len: old.value_len,
+            });
+            let entry = &mut *pointer.as_ptr();
+            if tag & LONG_KEY != 0 {
+                entry.at(HEADER).cast::<u64>().write(old.key_bytes() as u64);
+            }
+            if let Some(deadline) = expire_at {
+                entry
+                    .at(entry.expire_offset())
+                    .cast::<i64>()
+                    .write(deadline);
+            }
+            let key_and_body = old.key_bytes() + body;
+            ptr::copy_nonoverlapping(
+                old.peek(old.key_offset()),
+                entry.at(entry.key_offset()),
+                key_and_body,
+            );
+            release(raw.as_ptr().cast(), used);
+            Owned::from_raw(pointer)
+        }
+    }
+
+    /// Appends in place, when it takes no other allocation. The string is `raw` afterwards.
+    pub fn try_append(&mut self, bytes: &[u8]) -> bool {
+        let old = usize::from(self.value_len);
+        let len = old + bytes.len();
+        match self.form() {
+            Form::Short | Form::Int => false,
+            Form::Embedded | Form::EmbeddedRaw => {
+                let head = self.used_bytes() - old;
+                let fits = len <= BLOCK_BYTES_MAX
+                    && !is_outside(head, len)
+                    && class_bytes(head + len) == class_bytes(head + old);
+                if fits {
+                    // SAFETY: the class has room for `len` bytes after the head.
+                    unsafe {
+                        ptr::copy_nonoverlapping(bytes.as_ptr(), self.at(head + old), bytes.len())
+                    };
+                    self.value_len = len as u16;
+                    self.set_form(Form::EmbeddedRaw);
+                }
+                fits
+            }
+            Form::Block => {
+                let fits = len <= BLOCK_BYTES_MAX && class_bytes(len) == class_bytes(old);
+                if fits {
+                    // SAFETY: the block's class has room for `len` bytes.
+                    unsafe {
+                        ptr::copy_nonoverlapping(
+                            bytes.as_ptr(),
+                            self.outside().add(old),
+                            bytes.len(),
+                        )
+                    };
+                    self.value_len = len as u16;
+                }
+                fits
+            }
+            Form::Chunked => {
+                self.chunks_mut().append(bytes);
+                true
+            }
+        }
+    }
+
+    /// Overwrites part of the string in place: inside its length, or anywhere when it is chunked.
+    /// The string is `raw` afterwards.
+    pub fn try_write(&mut self, offset: usize, bytes: &[u8]) -> bool {
+        let inside = offset
+            .checked_add(bytes.len())
+            .is_some_and(|end| end <= usize::from(self.value_len));
+        let target = match self.form() {
+            Form::Short | Form::Int => return false,
+            Form::Embedded | Form::EmbeddedRaw if inside => {
+                self.set_form(Form::EmbeddedRaw);
+                self.at(self.used_bytes() - usize::from(self.value_len))
+            }
+            Form::Block if inside => self.outside(),
+            Form::Embedded | Form::EmbeddedRaw | Form::Block => return false,
+            Form::Chunked => {
+                self.chunks_mut().write(offset, bytes);
+                return true;
+            }
+        };
+        // SAFETY: `target` holds `value_len` bytes and the range is inside them.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), target.add(offset), bytes.len()) };
+        true
+    }
+
+    // ---- the layout ------------------------------------------------------------------------
+
+    #[inline]
+    fn tag(&self) -> u8 {
+        (self.access.load(Ordering::Relaxed) >> 24) as u8
+    }
+
+    fn form(&self) -> Form {
+        Form::of(self.tag())
+    }
+
+    fn set_tag(&mut self, tag: u8) {
+        let word = self.access.get_mut();
+        *word = *word & ACCESS_MASK | u32::from(tag) << 24;
+    }
+
+    fn set_form(&mut self, form: Form) {
+        self.set_tag(self.tag() & !(7 << 3) | form.bits());
+    }
+
+    #[inline]
+    fn peek(&self, offset: usize) -> *const u8 {
+        ptr::from_ref(self).cast::<u8>().wrapping_add(offset)
+    }
+
+    #[inline]
+    fn at(&mut self, offset: usize) -> *mut u8 {
+        ptr::from_mut(self).cast::<u8>().wrapping_add(offset)
+    }
+
+    #[inline]
+    fn expire_offset(&self) -> usize {
+        HEADER + if self.tag() & LONG_KEY != 0 { WORD } else { 0 }
+    }
+
+    #[inline]
+    fn key_offset(&self) -> usize {
+        let tag = self.tag();
+        HEADER + WORD * usize::from(tag >> 7) + WORD * usize::from(tag >> 6 & 1)
+    }
+
+    #[inline]
+    fn key_bytes(&self) -> usize {
+        if self.tag() & LONG_KEY == 0 {
+            return usize::from(self.key_len);
+        }
+        // SAFETY: the tag says that the length is there, aligned to 8.
+        unsafe { self.peek(HEADER).cast::<u64>().read() as usize }
+    }
+
+    /// Bytes before the body, with or without a deadline.
+    fn head_bytes(&self, with_expire: bool) -> usize {
+        self.expire_offset() + if with_expire { WORD } else { 0 } + self.key_bytes()
+    }
+
+    /// Bytes of the allocation in use.
+    #[inline]
+    fn used_bytes(&self) -> usize {
+        let body = match self.form() {
+            Form::Short => 0,
+            Form::Embedded | Form::EmbeddedRaw => usize::from(self.value_len),
+            Form::Int | Form::Block | Form::Chunked => WORD,
+        };
+        self.key_offset() + self.key_bytes() + body
+    }
+
+    /// Where the body begins.
+    #[inline]
+    fn body(&self) -> *const u8 {
+        self.peek(self.key_offset() + self.key_bytes())
+    }
+
+    /// The pointer in the body. Only for `Block` and `Chunked`.
+    #[inline]
+    fn outside(&self) -> *mut u8 {
+        debug_assert!(matches!(self.form(), Form::Block | Form::Chunked));
+        // SAFETY: these forms have a pointer as their body, unaligned.
+        unsafe { self.body().cast::<*mut u8>().read_unaligned() }
+    }
+
+    #[inline]
+    fn string_body(&self) -> StringRef<'_> {
+        let len = usize::from(self.value_len);
+        // SAFETY: each form's body is as `Form` says, inside the allocation or owned through it.
+        unsafe {
+            match self.form() {
+                Form::Short => StringRef::Int(i64::from(self.value_len as i16)),
+                Form::Int => StringRef::Int(self.body().cast::<i64>().read_unaligned()),
+                Form::Embedded | Form::EmbeddedRaw => {
+                    StringRef::Bytes(std::slice::from_raw_parts(self.body(), len))
+                }
+                Form::Block => StringRef::Bytes(std::slice::from_raw_parts(self.outside(), len)),
+                Form::Chunked => StringRef::Chunked(&*self.outside().cast::<Chunks>()),
+            }
+        }
+    }
+
+    fn chunks_mut(&mut self) -> &mut Chunks {
+        assert_eq!(self.form(), Form::Chunked);
+        // SAFETY: the body is a pointer to a box that this entry owns.
+        unsafe { &mut *self.outside().cast::<Chunks>() }
+    }
+
+    /// Frees what the body points to, unless it is a block that `value` can have: then returns it.
+    fn take_outside(&mut self, value: &Value<'_>, form: Form) -> Option<*mut u8> {
+        let old = usize::from(self.value_len);
+        match (self.form(), value) {
+            (Form::Block, Value::Bytes(bytes, _))
+                if form == Form::Block && class_bytes(bytes.len()) == class_bytes(old) =>
+            {
+                Some(self.outside())
+            }
+            (Form::Block | Form::Chunked, _) => {
+                // SAFETY: the caller overwrites the body.
+                unsafe { self.free_outside() };
+                None
+            }
+            (Form::Short | Form::Int | Form::Embedded | Form::EmbeddedRaw, _) => None,
+        }
+    }
+
+    /// # Safety
+    /// The body is not read again.
+    unsafe fn free_outside(&mut self) {
+        match self.form() {
+            Form::Short | Form::Int | Form::Embedded | Form::EmbeddedRaw => {}
+            // SAFETY: owned by this entry alone, allocated with a size of this class.
+            Form::Block => unsafe { release(self.outside(), usize::from(self.value_len)) },
+            // SAFETY: a box that this entry owns.
+            Form::Chunked => unsafe { drop(Box::from_raw(self.outside().cast::<Chunks>())) },
+        }
+    }
+
+    /// Writes the body and what the header says of it. `spare` is a block of the right class.
+    ///
+    /// # Safety
+    /// The allocation has room for the body of `form`; the old body owns nothing but `spare`.
+    unsafe fn write_body(&mut self, value: Value<'_>, form: Form, spare: Option<*mut u8>) {
+        self.set_form(form);
+        let body = self.at(self.key_offset() + self.key_bytes());
+        // SAFETY: the caller's promise.
+        unsafe {
+            match value {
+                Value::Int(number) => match i16::try_from(number) {
+                    Ok(short) => self.value_len = short as u16,
+                    Err(_) => {
+                        self.value_len = 0;
+                        body.cast::<i64>().write_unaligned(number);
+                    }
+                },
+                Value::Bytes(bytes, _) => {
+                    self.value_len = bytes.len() as u16;
+                    let mut target = body;
+                    if form == Form::Block {
+                        target = spare.unwrap_or_else(|| allocate(bytes.len()).as_ptr());
+                        body.cast::<*mut u8>().write_unaligned(target);
+                    }
+                    ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len());
+                }
+                Value::Chunks(chunks) => {
+                    self.value_len = 0;
+                    let boxed = Box::into_raw(Box::new(chunks));
+                    body.cast::<*mut Chunks>().write_unaligned(boxed);
+                }
+            }
+        }
+    }
+
+    /// Writes the deadline; when it comes or goes, `moved` bytes from the key on move.
+    ///
+    /// # Safety
+    /// The allocation has room for the result.
+    unsafe fn write_expire(&mut self, expire_at: Option<UnixMs>, moved: usize) {
+        let had = self.tag() & TTL != 0;
+        let offset = self.expire_offset();
+        // SAFETY: the caller's promise; source and target may overlap.
+        unsafe {
+            if had != expire_at.is_some() {
+                let from = self.peek(self.key_offset());
+                let to = if had { offset } else { offset + WORD };
+                ptr::copy(from, self.at(to), moved);
+                self.set_tag(self.tag() ^ TTL);
+            }
+            if let Some(deadline) = expire_at {
+                self.at(offset).cast::<i64>().write(deadline);
+            }
+        }
+    }
+}
+
+// SAFETY: `free` and `copy` are counterparts of `new`; allocations are aligned to 8; only the access
+// word is written through a shared reference; the key never changes.
+unsafe impl container::Entry for Entry {
+    type Hasher = HashSeed;
+
+    fn hash(&self, hasher: &HashSeed) -> u64 {
+        hasher.hash(self.key())
+    }
+
+    fn copy(&self) -> Owned<Entry> {
+        let used = self.used_bytes();
+        let pointer = allocate(used).cast::<Entry>();
+        // SAFETY: `used` bytes are initialised here and fit there; the access word may be stored to
+        // meanwhile, so it is loaded atomically. What the body points to is then copied.
+        unsafe {
+            let access = AtomicU32::new(self.access.load(Ordering::Relaxed));
+            pointer.write(Entry {
+                access,
+                key_len: self.key_len,
+                value_len: self.value_len,
+            });
+            let copy = &mut *pointer.as_ptr();
+            ptr::copy_nonoverlapping(self.peek(HEADER), copy.at(HEADER), used - HEADER);
+            let body = copy.at(self.key_offset() + self.key_bytes());
+            match self.form() {
+                Form::Short | Form::Int | Form::Embedded | Form::EmbeddedRaw => {}
+                Form::Block => {
+                    let len = usize::from(self.value_len);
+                    let block = allocate(len).as_ptr();
+                    ptr::copy_nonoverlapping(self.outside(), block, len);
+                    body.cast::<*mut u8>().write_unaligned(block);
+                }
+                Form::Chunked => {
+                    let chunks = (*self.outside().cast::<Chunks>()).clone();
+                    body.cast::<*mut Chunks>()
+                        .write_unaligned(Box::into_raw(Box::new(chunks)));
+                }
+            }
+            Owned::from_raw(pointer)
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.memory_bytes()
+    }
+
+    unsafe fn free(this: NonNull<Entry>) {
+        // SAFETY: the caller gives the entry up.
+        unsafe {
+            let entry = &mut *this.as_ptr();
+            let used = entry.used_bytes();
+            entry.free_outside();
+            release(this.as_ptr().cast(), used);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::prng::Prng;
+    use crate::container::Entry as _;
+
+    fn text(entry: &Entry) -> Vec<u8> {
+        let mut out = Vec::new();
+        entry.string().push_to(&mut out);
+        out
+    }
+
+    fn random_bytes(prng: &mut Prng) -> Vec<u8> {
+        let len = match prng.below(6) {
+            0 => 0,
+            1..=2 => prng.below(50),
+            3 => prng.below(600),
+            4 => prng.below(10_000),
+            _ => prng.below(100_000),
+        };
+        if prng.below(4) == 0 {
+            return (prng.next_u64() as i64 >> prng.below(64))
+                .to_string()
+                .into_bytes();
+        }
+        let mut bytes = vec![b'x'; len as usize];
+        prng.fill(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn sizes_are_as_planned() {
+        let bytes = |value: usize, ttl: Option<i64>| {
+            Entry::new(&[b'k'; 16], Value::of(&vec![b'v'; value]), ttl, 0).memory_bytes()
+        };
+        assert_eq!((bytes(8, None), bytes(8, Some(1))), (32, 48));
+        assert_eq!((bytes(64, None), bytes(64, Some(1))), (96, 96));
+        assert_eq!(bytes(512, None), 512 + 32);
+        assert_eq!(
+            Entry::new(&[b'k'; 16], Value::Int(12_345), Some(1), 0).memory_bytes(),
+            32
+        );
+    }
+
+    #[test]
+    fn encodings_have_redis_names() {
+        let name = |value: Value<'_>| Entry::new(b"k", value, None, 0).encoding();
+        assert_eq!(name(Value::of(b"123")), "int");
+        assert_eq!(name(Value::of(b"-9223372036854775808")), "int");
+        assert_eq!(name(Value::of(b"0123")), "embstr");
+        assert_eq!(name(Value::of(&[b'a'; 44])), "embstr");
+        assert_eq!(name(Value::of(&[b'a'; 45])), "raw");
+        assert_eq!(name(Value::raw(b"a", true)), "raw");
+        assert_eq!(name(Value::of(&[b'a'; 70_000])), "raw");
+    }
+
+    #[test]
+    fn random_changes_agree_with_a_vector() {
+        for seed in 0..40 {
+            let mut prng = Prng::new(seed);
+            let key_len = [0, 1, 16, 300, 65_535, 65_536, 70_000][prng.below(7) as usize];
+            let mut key = vec![0; key_len];
+            prng.fill(&mut key);
+            let mut twin = random_bytes(&mut prng);
+            let mut expire = (prng.below(2) == 0).then_some(77);
+            let mut entry = Entry::new(&key, Value::of(&twin), expire, 99);
+            for _ in 0..200 {
+                match prng.below(6) {
+                    0 => {
+                        let bytes = random_bytes(&mut prng);
+                        let ttl = (prng.below(2) == 0).then(|| prng.next_u64() as i64);
+                        if let Err(value) = entry.try_store(Value::of(&bytes), ttl) {
+                            entry = Entry::new(&key, value, ttl, entry.access());
+                        }
+                        (twin, expire) = (bytes, ttl);
+                    }
+                    1 => {
+                        expire = (prng.below(2) == 0).then(|| prng.next_u64() as i64);
+                        if !entry.try_expire(expire) {
+                            entry = Entry::with_expire(entry, expire);
+                        }
+                    }
+                    2 => {
+                        let bytes = vec![b'a'; prng.below(40) as usize];
+                        if entry.try_append(&bytes) {
+                            twin.extend_from_slice(&bytes);
+                            assert_eq!(entry.encoding(), "raw");
+                        }
+                    }
+                    3 if !twin.is_empty() => {
+                        let offset = prng.below(twin.len() as u64) as usize;
+                        let end = twin.len().min(offset + prng.below(30) as usize);
+                        let bytes = vec![b'w'; end - offset];
+                        if entry.try_write(offset, &bytes) {
+                            twin[offset..end].copy_from_slice(&bytes);
+                        }
+                    }
+                    4 => {
+                        let copy = entry.copy();
+                        entry.try_write(0, b"");
+                        entry = copy;
+                    }
+                    _ => entry = Entry::new(&key, entry.value(), expire, entry.access()),
+                }
+                assert_eq!(entry.key(), key);
+                assert_eq!(entry.expire_at(), expire);
+                assert!(text(&entry) == twin, "seed {seed}");
+                assert_eq!(entry.access(), 99);
+                assert!(entry.memory_bytes() >= twin.len().min(8));
+            }
+        }
+    }
+}

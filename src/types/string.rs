@@ -1,0 +1,207 @@
+//! What can be read of a string value, whatever its encoding.
+//!
+//! Ranges and lengths are in bytes. Source of the behaviour: Redis documentation of GETRANGE, STRLEN,
+//! OBJECT ENCODING.
+
+use super::chunks::Chunks;
+
+/// Bytes up to which a string that was set whole is called `embstr`.
+pub const EMBSTR_BYTES_MAX: usize = 44;
+/// Bytes of the longest decimal 64-bit integer.
+const INT_BYTES_MAX: usize = 20;
+
+/// A string value, borrowed from its entry.
+#[derive(Clone, Copy, Debug)]
+pub enum StringRef<'a> {
+    /// Set as the decimal form of this integer.
+    Int(i64),
+    /// Up to 64 KiB.
+    Bytes(&'a [u8]),
+    /// Longer.
+    Chunked(&'a Chunks),
+}
+
+/// OBJECT ENCODING of a string.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StringEncoding {
+    /// A decimal 64-bit integer.
+    Int,
+    /// At most 44 bytes, never changed in part.
+    Embstr,
+    /// Longer, or changed by APPEND, SETRANGE and the like.
+    Raw,
+}
+
+impl StringEncoding {
+    /// The name that OBJECT ENCODING answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            StringEncoding::Int => "int",
+            StringEncoding::Embstr => "embstr",
+            StringEncoding::Raw => "raw",
+        }
+    }
+}
+
+impl<'a> StringRef<'a> {
+    /// Bytes of the string (STRLEN).
+    pub fn len(&self) -> usize {
+        match self {
+            StringRef::Int(number) => itoa::Buffer::new().format(*number).len(),
+            StringRef::Bytes(bytes) => bytes.len(),
+            StringRef::Chunked(chunks) => chunks.len(),
+        }
+    }
+
+    /// True for the empty string.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Appends the whole string to `out`.
+    pub fn push_to(&self, out: &mut Vec<u8>) {
+        match self {
+            StringRef::Int(number) => {
+                out.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes());
+            }
+            StringRef::Bytes(bytes) => out.extend_from_slice(bytes),
+            StringRef::Chunked(chunks) => {
+                out.reserve(chunks.len());
+                chunks
+                    .pieces(0, chunks.len())
+                    .for_each(|piece| out.extend_from_slice(piece));
+            }
+        }
+    }
+
+    /// Appends the bytes from `start` to before `end`. Panics when out of range.
+    pub fn push_range(&self, start: usize, end: usize, out: &mut Vec<u8>) {
+        match self {
+            StringRef::Int(number) => {
+                let mut buffer = itoa::Buffer::new();
+                out.extend_from_slice(&buffer.format(*number).as_bytes()[start..end]);
+            }
+            StringRef::Bytes(bytes) => out.extend_from_slice(&bytes[start..end]),
+            StringRef::Chunked(chunks) => {
+                chunks
+                    .pieces(start, end)
+                    .for_each(|piece| out.extend_from_slice(piece));
+            }
+        }
+    }
+
+    /// The bytes in one piece: borrowed where they are, else put into `scratch`.
+    pub fn as_bytes<'s>(&self, scratch: &'s mut Vec<u8>) -> &'s [u8]
+    where
+        'a: 's,
+    {
+        match self {
+            StringRef::Bytes(bytes) => bytes,
+            StringRef::Int(_) | StringRef::Chunked(_) => {
+                scratch.clear();
+                self.push_to(scratch);
+                scratch
+            }
+        }
+    }
+
+    /// Calls `each` with the pieces of the whole string, in order: no copy for any encoding.
+    pub fn for_each_piece(&self, mut each: impl FnMut(&[u8])) {
+        match self {
+            StringRef::Int(number) => each(itoa::Buffer::new().format(*number).as_bytes()),
+            StringRef::Bytes(bytes) => each(bytes),
+            StringRef::Chunked(chunks) => chunks.pieces(0, chunks.len()).for_each(each),
+        }
+    }
+
+    /// The integer that the string is, by Redis's strict rules.
+    pub fn as_int(&self) -> Option<i64> {
+        match self {
+            StringRef::Int(number) => Some(*number),
+            StringRef::Bytes(bytes) => int_of(bytes),
+            StringRef::Chunked(_) => None,
+        }
+    }
+
+    /// Whether both hold the same bytes.
+    pub fn equals(&self, bytes: &[u8]) -> bool {
+        if self.len() != bytes.len() {
+            return false;
+        }
+        let mut rest = bytes;
+        let mut equal = true;
+        self.for_each_piece(|piece| {
+            let (head, tail) = rest.split_at(piece.len());
+            equal &= head == piece;
+            rest = tail;
+        });
+        equal
+    }
+
+    /// The byte range that GETRANGE `start` `end` means for a string of `len` bytes: negative positions count
+    /// from the end, what is out of range is cut. `None` when nothing is left.
+    pub fn clamp_range(len: usize, start: i64, end: i64) -> Option<(usize, usize)> {
+        if start < 0 && end < 0 && start > end {
+            return None;
+        }
+        let len = len as i64;
+        let from_end = |at: i64| {
+            if at < 0 {
+                at.saturating_add(len).max(0)
+            } else {
+                at
+            }
+        };
+        let (start, end) = (from_end(start), from_end(end).min(len - 1));
+        (start <= end && len > 0).then(|| (start as usize, end as usize + 1))
+    }
+}
+
+/// The integer that these bytes are the decimal form of.
+pub(super) fn int_of(bytes: &[u8]) -> Option<i64> {
+    if bytes.is_empty() || bytes.len() > INT_BYTES_MAX {
+        return None;
+    }
+    crate::base::num::parse_i64(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clamps_ranges_as_getrange_does() {
+        let range = |start, end| StringRef::clamp_range(11, start, end);
+        assert_eq!(range(0, -1), Some((0, 11)));
+        assert_eq!(range(-3, -1), Some((8, 11)));
+        assert_eq!(range(0, 100), Some((0, 11)));
+        assert_eq!(range(-100, 2), Some((0, 3)));
+        assert_eq!(range(5, 4), None);
+        assert_eq!(range(11, 12), None);
+        assert_eq!(range(-1, -3), None);
+        assert_eq!(range(i64::MIN, i64::MAX), Some((0, 11)));
+        assert_eq!(StringRef::clamp_range(0, 0, -1), None);
+    }
+
+    #[test]
+    fn reads_all_encodings_alike() {
+        let long: Vec<u8> = (0..100_000u32).map(|i| i as u8).collect();
+        let chunks = Chunks::new(&long);
+        for (value, bytes) in [
+            (StringRef::Int(-15), b"-15".as_slice()),
+            (StringRef::Bytes(b"abc"), b"abc"),
+            (StringRef::Chunked(&chunks), &long),
+        ] {
+            let mut out = Vec::new();
+            value.push_to(&mut out);
+            assert_eq!((out.as_slice(), value.len()), (bytes, bytes.len()));
+            assert!(value.equals(bytes) && !value.equals(b"ab"));
+            out.clear();
+            value.push_range(1, 3, &mut out);
+            assert_eq!(out, &bytes[1..3]);
+            assert_eq!(value.as_bytes(&mut Vec::new()), bytes);
+        }
+        assert_eq!(StringRef::Bytes(b"012").as_int(), None);
+        assert_eq!(StringRef::Bytes(b"12").as_int(), Some(12));
+    }
+}
