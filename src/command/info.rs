@@ -203,7 +203,10 @@ fn memory(ctx: &mut Context<'_>, out: &mut String) {
         .map(|client| client.memory_bytes())
         .sum();
     let backlog = 0;
-    let overhead = startup + clients + backlog;
+    let tables: usize = (0..engine.keyspace.count())
+        .map(|db| engine.keyspace.overhead_bytes(db))
+        .sum();
+    let overhead = startup + clients + backlog + tables;
     let dataset = used.saturating_sub(overhead);
     let maxmemory = engine.config.maxmemory as usize;
     field(out, "used_memory", used);
@@ -306,7 +309,11 @@ fn memory(ctx: &mut Context<'_>, out: &mut String) {
     field(out, "mem_allocator", ctx.host.process().allocator);
     field(out, "mem_overhead_db_hashtable_rehashing", 0);
     field(out, "active_defrag_running", 0);
-    field(out, "lazyfree_pending_objects", 0);
+    field(
+        out,
+        "lazyfree_pending_objects",
+        ctx.engine.keyspace.pending_objects(),
+    );
     field(out, "lazyfreed_objects", 0);
 }
 
@@ -585,10 +592,11 @@ fn keyspace(ctx: &mut Context<'_>, out: &mut String) {
             continue;
         }
         let expires = ctx.engine.keyspace.expires_len(db) - due;
+        let average = ctx.engine.keyspace.average_ttl(db, now);
         line(
             out,
             format_args!(
-                "db{db}:keys={},expires={expires},avg_ttl=0,subexpiry=0",
+                "db{db}:keys={},expires={expires},avg_ttl={average},subexpiry=0",
                 stored - due
             ),
         );

@@ -12,6 +12,7 @@ mod table;
 pub mod client;
 pub mod config;
 pub mod connection;
+pub mod debug;
 pub mod docs;
 pub mod info;
 pub mod introspection;
@@ -29,6 +30,7 @@ pub use table::{CommandTable, Registered, Renamed, table};
 pub const FAMILIES: &[&[Command]] = &[
     client::COMMANDS,
     config::COMMANDS,
+    debug::COMMANDS,
     info::COMMANDS,
     introspection::COMMANDS,
     monitoring::COMMANDS,

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::engine::ClientFlags;
+use crate::keyspace::is_due;
 
 /// The family's rows.
 pub const COMMANDS: &[Command] = &[
@@ -87,7 +88,7 @@ fn watch(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError>
         let entry = ctx.engine.keyspace.find(ctx.client.db, key);
         let due = entry
             .and_then(|entry| entry.expire_at())
-            .is_some_and(|at| at <= now);
+            .is_some_and(|at| is_due(at, now));
         ctx.engine
             .watched
             .watch(ctx.client.link, ctx.client.db, key.bytes, due);

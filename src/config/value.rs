@@ -323,6 +323,16 @@ SyslogFacility {
 choices!(/// `tls-auth-clients`
 TlsAuthClients { No = "no", Yes = "yes", Optional = "optional" });
 
+impl MaxmemoryPolicy {
+    /// Whether access words hold frequencies instead of times.
+    pub fn is_lfu(self) -> bool {
+        matches!(
+            self,
+            MaxmemoryPolicy::VolatileLfu | MaxmemoryPolicy::AllkeysLfu
+        )
+    }
+}
+
 impl Permit {
     /// Whether a client may do what the directive guards; `local` says whether it is connected
     /// through the loopback interface or a Unix socket.

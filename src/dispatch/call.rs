@@ -3,7 +3,7 @@
 use super::input::Flow;
 use super::{Machine, guards};
 use crate::command::*;
-use crate::engine::{Blocked, Client, ClientFlags, Host, encode_command};
+use crate::engine::{Blocked, Client, ClientFlags, Host};
 
 impl Machine {
     /// A command's turn has come: answers it, queues it, or postpones it.
@@ -20,7 +20,7 @@ impl Machine {
             client.flags.remove(ClientFlags::REPLY_SKIP_NEXT);
             client.flags.insert(ClientFlags::REPLY_SKIP);
         }
-        let flow = match self.admit(client, found, &mut args) {
+        let flow = match self.admit(client, found, &mut args, host) {
             Ok(entry) => {
                 if guards::paused(&self.engine, client, entry) {
                     client.flags.insert(ClientFlags::BLOCKED);
@@ -56,6 +56,7 @@ impl Machine {
         client: &Client,
         found: Option<&'static Registered>,
         args: &mut Args<'_>,
+        host: &mut dyn Host,
     ) -> Result<&'static Registered, CommandError> {
         let Some(mut entry) = found else {
             return Err(guards::unknown_command(args));
@@ -71,6 +72,12 @@ impl Machine {
             return Err(CommandError::WrongArity(entry.full_name.as_str().into()));
         }
         guards::check(&self.engine, client, entry)?;
+        let maxmemory = self.engine.config.maxmemory;
+        if maxmemory > 0 && entry.command.is(DENYOOM) && host.used_memory() as u64 > maxmemory {
+            return Err(CommandError::text(
+                "OOM command not allowed when used memory > 'maxmemory'.",
+            ));
+        }
         Ok(entry)
     }
 
@@ -223,11 +230,4 @@ impl Machine {
         }
         self.engine.monitors = monitors;
     }
-}
-
-/// For tests and tools: a command as the bytes a client would send.
-pub fn request(argv: &[&[u8]]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    encode_command(&mut bytes, argv.iter().copied());
-    bytes
 }

@@ -3,7 +3,7 @@
 //! Timers run between rounds; each has a budget so that no round is long.
 
 use super::Machine;
-use crate::engine::{ClientFlags, Host};
+use crate::engine::{Action, ClientFlags, Host};
 
 /// The period of the slow timer, nanoseconds, at hz 10.
 const PERIOD_NS: u64 = 100_000_000;
@@ -16,16 +16,23 @@ const RECLAIM_STEP: usize = 64;
 #[derive(Default)]
 pub(super) struct Cron {
     next_ns: u64,
+    /// The wall-clock millisecond that `maintain` has run for.
+    maintained_ms: i64,
+    /// `maintain` has more to do.
+    more: bool,
 }
 
 impl Machine {
     /// Runs what is due; returns how long the shell may sleep, nanoseconds.
     pub(super) fn run_cron(&mut self, host: &mut dyn Host) -> u64 {
         let now_ns = self.engine.clock.mono_ns;
+        if self.engine.cron_paused {
+            return PERIOD_NS;
+        }
         if self.engine.pause.is_set() {
             self.check_pause();
         }
-        let more_due = self.reclaim(host);
+        let more_due = self.maintain(host);
         if now_ns >= self.cron.next_ns {
             self.cron.next_ns = now_ns + PERIOD_NS;
             self.slow_timer(host);
@@ -51,19 +58,35 @@ impl Machine {
         }
     }
 
-    /// Deletes due keys within the budget, round-robin over the databases; true when some are left.
-    fn reclaim(&mut self, host: &mut dyn Host) -> bool {
-        if !self.engine.active_expire
-            || self.engine.is_replica()
-            || self.engine.pause.stops_expiry(self.engine.clock.mono_ms())
-        {
+    /// Keeps the time indexes and what awaits freeing in motion: once a millisecond, or at once while there
+    /// is more to do. True when there is.
+    fn maintain(&mut self, host: &mut dyn Host) -> bool {
+        let now = self.engine.now();
+        if !self.cron.more && now == self.cron.maintained_ms {
             return false;
         }
-        let deadline = self.engine.clock.mono_ns + RECLAIM_BUDGET_NS;
+        self.cron.maintained_ms = now;
+        self.cron.more = self.reclaim(host);
+        if let Some(garbage) = self.engine.keyspace.take_garbage() {
+            self.engine.actions.push(Action::Free(garbage));
+        }
+        self.cron.more
+    }
+
+    /// Deletes due keys within the budget, database after database; true when some are left.
+    fn reclaim(&mut self, host: &mut dyn Host) -> bool {
         let now = self.engine.now();
+        let deletes = self.engine.counts_exactly()
+            && !self.engine.is_loading()
+            && !self.engine.pause.stops_expiry(self.engine.clock.mono_ms());
+        let start_ns = host.monotonic_ns();
+        let mut more = false;
         for db in 0..self.engine.keyspace.count() {
-            self.engine.keyspace.maintain(db, now);
-            while self.engine.keyspace.due_count(db, now) > 0 {
+            if self.engine.keyspace.expires_len(db) == 0 {
+                continue;
+            }
+            more |= self.engine.keyspace.maintain(db, now);
+            while deletes && self.engine.keyspace.due_count(db, now) > 0 {
                 for _ in 0..RECLAIM_STEP {
                     let Some(key) = self.engine.keyspace.next_due(db, now) else {
                         break;
@@ -71,12 +94,14 @@ impl Machine {
                     let key = self.engine.keyspace.key(&key);
                     self.engine.expire(db, key);
                 }
-                if host.monotonic_ns() >= deadline {
+                let spent_ns = host.monotonic_ns() - start_ns;
+                if spent_ns >= RECLAIM_BUDGET_NS {
+                    self.engine.stats.expire_cycle_cpu_ns += spent_ns;
                     return true;
                 }
             }
         }
-        false
+        more
     }
 
     fn slow_timer(&mut self, host: &mut dyn Host) {

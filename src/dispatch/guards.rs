@@ -32,6 +32,37 @@ pub(super) fn refuse_connection(engine: &Engine, client: &Client) -> Option<&'st
     None
 }
 
+/// Marks a client for closing when its output is over the limit of its class.
+#[inline]
+pub(super) fn check_output_limit(engine: &mut Engine, client: &mut Client) {
+    let unsent = client.unsent() as u64;
+    let limits = &engine.config.client_output_buffer_limit;
+    let limit = if client.is(ClientFlags::REPLICA) && !client.is(ClientFlags::MONITOR) {
+        &limits.replica
+    } else if client.is(ClientFlags::PUBSUB) {
+        &limits.pubsub
+    } else {
+        &limits.normal
+    };
+    let over_hard = limit.hard_bytes > 0 && unsent > limit.hard_bytes;
+    let over_soft = limit.soft_bytes > 0 && unsent > limit.soft_bytes;
+    let now = engine.clock.unix_ms();
+    if !over_soft {
+        client.soft_limit_since_ms = 0;
+    } else if client.soft_limit_since_ms == 0 {
+        client.soft_limit_since_ms = now;
+    }
+    let soft_too_long = over_soft && now - client.soft_limit_since_ms > limit.soft_seconds * 1000;
+    if (over_hard || soft_too_long) && !client.is(ClientFlags::CLOSE_ASAP | ClientFlags::MASTER) {
+        log::warn!(
+            "Client {} scheduled to be closed ASAP for overcoming of output buffer limits.",
+            describe(client)
+        );
+        engine.stats.client_output_buffer_limit_disconnections += 1;
+        client.flags.insert(ClientFlags::CLOSE_ASAP);
+    }
+}
+
 /// One client in a log line.
 pub(super) fn describe(client: &Client) -> String {
     format!(

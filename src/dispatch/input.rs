@@ -13,6 +13,8 @@ use crate::resp::parser::{Limits, ProtocolError, Range};
 const WINDOW: usize = 16;
 /// An output buffer is kept up to this capacity when it is empty.
 pub(super) const REPLY_KEPT_BYTES: usize = 64 * 1024;
+/// While commands run, output is held against its limit from this size on.
+const OUTPUT_CHECKED_BYTES: usize = 1 << 20;
 /// An input buffer is kept up to this capacity when it is empty.
 const QUERY_KEPT_BYTES: usize = 4 * 1024;
 
@@ -97,6 +99,7 @@ impl Machine {
 
     fn put_back(&mut self, mut client: Box<Client>) {
         let link = client.link;
+        guards::check_output_limit(&mut self.engine, &mut client);
         if client.unsent() > 0 || client.is(ClientFlags::CLOSE_AFTER_REPLY) {
             if !client.is(ClientFlags::DIRTY_LINK) {
                 client.flags.insert(ClientFlags::DIRTY_LINK);
@@ -110,7 +113,7 @@ impl Machine {
         self.engine.clients.put_back(client);
     }
 
-    fn check_query_limit(&self, client: &mut Client) {
+    fn check_query_limit(&mut self, client: &mut Client) {
         let limit = self.engine.config.client_query_buffer_limit as usize;
         if client.query.len() > limit {
             log::warn!(
@@ -118,6 +121,7 @@ impl Machine {
                 guards::describe(client),
                 crate::base::quote::quoted(client.query.get(..64).unwrap_or(&client.query)),
             );
+            self.engine.stats.client_query_buffer_limit_disconnections += 1;
             client.flags.insert(ClientFlags::CLOSE_ASAP);
         }
     }
@@ -192,6 +196,9 @@ impl Machine {
                 }
                 executed += 1;
                 done = parsed.end;
+                if client.unsent() > OUTPUT_CHECKED_BYTES {
+                    guards::check_output_limit(&mut self.engine, client);
+                }
                 if client.is(ClientFlags::BLOCKED
                     | ClientFlags::CLOSE_AFTER_REPLY
                     | ClientFlags::CLOSE_ASAP)

@@ -80,10 +80,10 @@ impl Machine {
     /// Reads the clocks: the wall clock once a round, so that all of a round's instants agree.
     pub fn begin_round(&mut self, host: &mut dyn Host) {
         let mono_ns = host.monotonic_ns();
-        self.engine.clock = Clock {
+        self.engine.set_clock(Clock {
             mono_ns,
             offset_us: host.unix_us() - (mono_ns / 1000) as i64,
-        };
+        });
     }
 
     /// A connection was accepted. Over maxclients or against protected mode it gets Redis's error and is closed.
@@ -158,6 +158,11 @@ impl Machine {
             client.reply.buf.clear();
             client.reply.buf.shrink_to(input::REPLY_KEPT_BYTES);
             return client.is(ClientFlags::CLOSE_AFTER_REPLY);
+        }
+        // A reader that never quite catches up must not hold what it has read.
+        if client.sent > input::REPLY_KEPT_BYTES && client.sent > client.reply.buf.len() / 2 {
+            client.reply.buf.drain(..client.sent);
+            client.sent = 0;
         }
         false
     }

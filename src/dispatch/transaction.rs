@@ -3,6 +3,7 @@
 use super::Machine;
 use crate::command::*;
 use crate::engine::{Client, ClientFlags, Host, QueuedCommand};
+use crate::keyspace::is_due;
 use crate::resp::parser::Range;
 
 impl Machine {
@@ -107,7 +108,7 @@ impl Machine {
                     .keyspace
                     .find(db, key)
                     .and_then(|entry| entry.expire_at())
-                    .is_some_and(|at| at <= now);
+                    .is_some_and(|at| is_due(at, now));
                 due && !was_due
             })
     }

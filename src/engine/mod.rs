@@ -22,9 +22,10 @@ pub use watch::Watched;
 use crate::base::prng::Prng;
 use crate::base::time::UnixMs;
 use crate::config::{Config, Id};
-use crate::keyspace::{Key, Keyspace};
+use crate::keyspace::{Garbage, Key, Keyspace, is_due};
 use crate::stats::Stats;
 use crate::types::Entry;
+use crate::types::access;
 
 /// Class of a keyspace event, as notify-keyspace-events names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,10 +41,11 @@ pub enum EventClass {
 }
 
 /// What leaves the engine for the shell to do after the round's commands.
-#[derive(Debug)]
 pub enum Action {
     /// Close this link's socket (its client is gone already).
     Close(LinkId),
+    /// Drop this on a helper thread.
+    Free(Garbage),
     /// End the process with this exit code, after the outputs are flushed.
     Exit(i32),
 }
@@ -86,8 +88,12 @@ pub struct Engine {
     pub started_ms: UnixMs,
     /// Bytes in use when start-up was done.
     pub startup_memory: usize,
+    /// DEBUG PAUSE-CRON.
+    pub cron_paused: bool,
     /// DEBUG SET-ACTIVE-EXPIRE.
     pub active_expire: bool,
+    /// The access word of what is touched now, under LRU.
+    pub access_word: u32,
     /// For the shell.
     pub actions: Vec<Action>,
 }
@@ -96,7 +102,8 @@ impl Engine {
     /// An empty engine. `seed` feeds the hash key and the random numbers.
     pub fn new(config: Config, seed: u64, clock: Clock) -> Engine {
         let mut prng = Prng::new(seed);
-        let keyspace = Keyspace::new(config.databases as usize, prng.next_u64());
+        let mut keyspace = Keyspace::new(config.databases as usize, prng.next_u64());
+        keyspace.set_clock(clock.unix_ms());
         let run_id = prng.hex(40);
         Engine {
             keyspace,
@@ -116,10 +123,25 @@ impl Engine {
             run_id,
             started_ms: clock.unix_ms(),
             startup_memory: 0,
+            cron_paused: false,
             active_expire: true,
+            access_word: access::lru_word(clock.unix_ms()),
             actions: Vec::new(),
             config,
         }
+    }
+
+    /// Sets the clock of the units to come; what the keyspace derives from it follows.
+    pub fn set_clock(&mut self, clock: Clock) {
+        self.clock = clock;
+        let now = clock.unix_ms();
+        self.access_word = access::lru_word(now);
+        let lfu = self.config.maxmemory_policy.is_lfu();
+        self.keyspace.set_new_access(if lfu {
+            access::lfu_word(access::LFU_INITIAL, now)
+        } else {
+            self.access_word
+        });
     }
 
     /// Wall-clock milliseconds of the running unit.
@@ -147,7 +169,14 @@ impl Engine {
     }
 
     /// Directives have new values: what the engine derives from them follows.
-    pub fn config_changed(&mut self, _ids: &[Id]) {}
+    pub fn config_changed(&mut self, ids: &[Id]) {
+        self.stats.latency_tracking = self.config.latency_tracking;
+        if ids.contains(&Id::slowlog_max_len) {
+            self.stats
+                .slowlog
+                .shorten(self.config.slowlog_max_len as usize);
+        }
+    }
 
     /// Whether anybody takes what is propagated.
     #[inline]
@@ -170,10 +199,31 @@ impl Engine {
             self.stats.keyspace_misses += 1;
             return None;
         }
+        let lfu = self.config.maxmemory_policy.is_lfu();
         // Looked up again because of the borrow; the line is in the cache.
         match self.keyspace.find(client.db, key) {
             Some(entry) => {
                 self.stats.keyspace_hits += 1;
+                if !client.is(ClientFlags::NO_TOUCH) {
+                    let word = if lfu {
+                        let (factor, decay) =
+                            (self.config.lfu_log_factor, self.config.lfu_decay_time);
+                        let now = self.clock.unix_ms();
+                        access::lfu_touch(
+                            entry.access(),
+                            now,
+                            factor as u32,
+                            decay as u32,
+                            &mut self.prng,
+                        )
+                    } else {
+                        self.access_word
+                    };
+                    // The line stays clean when nothing changes.
+                    if entry.access() != word {
+                        entry.set_access(word);
+                    }
+                }
                 Some(entry)
             }
             None => {
@@ -201,7 +251,7 @@ impl Engine {
             .find(client.db, key)
             .and_then(|entry| entry.expire_at())
         {
-            Some(at) if at <= self.now() => self.expire_due(client, key),
+            Some(at) if is_due(at, self.now()) => self.expire_due(client, key),
             _ => false,
         }
     }

@@ -14,6 +14,8 @@ use crate::sys::{alloc, clock, file, memory, process};
 pub struct OsHost {
     /// Listeners that a change of `port` or `bind` has opened, for the loop to take over.
     pub listeners: Option<Vec<TcpListener>>,
+    /// Handles on the listeners in use.
+    pub listening: Vec<socket2::Socket>,
     /// Highest memory use seen.
     peak: u64,
 }
@@ -22,8 +24,12 @@ impl OsHost {
     fn apply(&mut self, id: Id, config: &Config) -> Result<(), String> {
         match id {
             Id::port | Id::bind => {
-                // A listener on the same address is still open: the loop's own keep what did not change.
-                self.listeners = Some(listen::tcp(config)?);
+                let listeners = listen::tcp(config, &self.listening).map_err(|_| {
+                    "Unable to listen on this port. Check the server log for more details."
+                        .to_string()
+                })?;
+                self.listening = listen::handles(&listeners);
+                self.listeners = Some(listeners);
             }
             Id::loglevel | Id::logfile => {
                 logging::configure(config.loglevel, config.logfile.path())

@@ -5,13 +5,36 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 
 use mio::net::{TcpListener, UnixListener};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::config::Config;
 
 /// Opens the TCP listeners. An address that is not there is skipped when `bind` has it with `-`, and so
 /// is a protocol the machine does not have; any other failure is an error. No listeners with port 0.
-pub fn tcp(config: &Config) -> Result<Vec<TcpListener>, String> {
+///
+/// `replacing` are listeners that the new ones take over from, on the same addresses perhaps: both may
+/// listen until the caller drops the old ones.
+pub fn tcp(config: &Config, replacing: &[Socket]) -> Result<Vec<TcpListener>, String> {
+    let share = |sockets: &[Socket], on: bool| {
+        for socket in sockets {
+            let _ = socket.set_reuse_port(on);
+        }
+    };
+    share(replacing, true);
+    let opened = open_all(config, !replacing.is_empty());
+    share(replacing, false);
+    opened
+}
+
+/// Handles on the same sockets, for `replacing`.
+pub fn handles(listeners: &[TcpListener]) -> Vec<Socket> {
+    listeners
+        .iter()
+        .filter_map(|listener| SockRef::from(listener).try_clone().ok())
+        .collect()
+}
+
+fn open_all(config: &Config, share: bool) -> Result<Vec<TcpListener>, String> {
     let mut listeners = Vec::new();
     let Ok(port) = u16::try_from(config.port) else {
         return Ok(listeners);
@@ -25,7 +48,7 @@ pub fn tcp(config: &Config) -> Result<Vec<TcpListener>, String> {
             None => (false, bind.as_str()),
         };
         let addresses = resolve(host).map_err(|error| format!("bind {host}: {error}"));
-        let result = addresses.and_then(|ip| open_tcp(SocketAddr::new(ip, port), config.tcp_backlog).map_err(|e| (e, ip)).or_else(
+        let result = addresses.and_then(|ip| open_tcp(SocketAddr::new(ip, port), config.tcp_backlog, share).map_err(|e| (e, ip)).or_else(
             |(error, ip)| {
                 let absent = matches!(
                     error.raw_os_error(),
@@ -72,7 +95,7 @@ fn resolve(host: &str) -> io::Result<IpAddr> {
     }
 }
 
-fn open_tcp(address: SocketAddr, backlog: i64) -> io::Result<TcpListener> {
+fn open_tcp(address: SocketAddr, backlog: i64, share: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -83,7 +106,14 @@ fn open_tcp(address: SocketAddr, backlog: i64) -> io::Result<TcpListener> {
         socket.set_only_v6(true)?;
     }
     socket.set_nonblocking(true)?;
+    if share {
+        socket.set_reuse_port(true)?;
+    }
     socket.bind(&address.into())?;
+    if share {
+        // Only for the moment of the take-over: two servers never share a port.
+        socket.set_reuse_port(false)?;
+    }
     socket.listen(backlog.clamp(1, i32::MAX as i64) as i32)?;
     Ok(TcpListener::from_std(socket.into()))
 }

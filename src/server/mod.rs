@@ -1,6 +1,7 @@
 //! The shell: the mio loop, the slab of sockets, helper threads, start-up and shutdown.
 
 pub mod config_files;
+mod helper;
 mod host;
 mod listen;
 pub mod logging;

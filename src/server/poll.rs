@@ -19,6 +19,7 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use std::os::fd::AsRawFd;
 
+use super::helper::Helper;
 use super::host::OsHost;
 use super::listen;
 use crate::config::Config;
@@ -62,6 +63,7 @@ pub struct Shell {
     machine: Machine,
     host: OsHost,
     signals: Signals,
+    helper: Helper,
     buffer: Box<[u8]>,
     /// Links that may have more to read than they were allowed.
     unread: Vec<usize>,
@@ -77,7 +79,7 @@ impl Shell {
             .map_err(|error| format!("Failed creating the event loop. Error message: '{error}'"))?;
         let mut host = OsHost::default();
         let seed = host.entropy();
-        let tcp = listen::tcp(&config).map_err(|text| {
+        let tcp = listen::tcp(&config, &[]).map_err(|text| {
             format!(
                 "Failed listening on port {} (tcp), aborting. {text}",
                 config.port
@@ -91,6 +93,7 @@ impl Shell {
             .map_err(|error| error.to_string())?;
         let mut shell = Shell {
             signals,
+            helper: Helper::start(),
             poll,
             events: Events::with_capacity(EVENTS_MAX),
             links: Slab::new(),
@@ -105,6 +108,7 @@ impl Shell {
         shell
             .add(Socket::Signals(UnixStream::from_std(receiver)))
             .map_err(|error| error.to_string())?;
+        shell.host.listening = listen::handles(&tcp);
         for listener in tcp {
             shell
                 .add(Socket::TcpListener(listener))
@@ -457,6 +461,7 @@ impl Shell {
                     // Dropping the socket deregisters and closes it.
                     self.links.try_remove(token);
                 }
+                Action::Free(garbage) => self.helper.free(garbage),
                 Action::Exit(code) => return Some(ExitCode::from(code as u8)),
             }
         }

@@ -54,6 +54,11 @@ impl SlowLog {
         self.entries.truncate(entries_max);
     }
 
+    /// Keeps no more than the newest `entries_max`.
+    pub fn shorten(&mut self, entries_max: usize) {
+        self.entries.truncate(entries_max);
+    }
+
     /// Newest first.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &SlowEntry> {
         self.entries.iter()

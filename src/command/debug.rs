@@ -1,0 +1,758 @@
+//! DEBUG and MEMORY.
+//! Source: the help of DEBUG and MEMORY and the replies of redis-server 8.0.
+
+use sha1::{Digest as _, Sha1};
+
+use super::*;
+use crate::base::{glob, num};
+use crate::engine::EventClass;
+use crate::keyspace::Ttl;
+use crate::types::access::lru_idle_seconds;
+use crate::types::{Entry, Kind};
+
+/// The family's rows.
+pub const COMMANDS: &[Command] = &[
+    Command::new("debug", -2, debug)
+        .flags(ADMIN | NOSCRIPT | LOADING | STALE | PROTECTED)
+        .doc(
+            Group::Server,
+            "1.0.0",
+            "Depends on subcommand.",
+            "A container for debugging commands.",
+        ),
+    Command::new("memory", -2, container)
+        .doc(
+            Group::Server,
+            "4.0.0",
+            "Depends on subcommand.",
+            "A container for memory diagnostics commands.",
+        )
+        .subcommands(&[
+            Command::new("doctor", 2, memory_doctor)
+                .doc(
+                    Group::Server,
+                    "4.0.0",
+                    "O(1)",
+                    "Outputs a memory problems report.",
+                )
+                .tips(&[
+                    "nondeterministic_output",
+                    "request_policy:all_shards",
+                    "response_policy:special",
+                ]),
+            Command::new("help", 2, memory_help)
+                .flags(LOADING | STALE)
+                .doc(
+                    Group::Server,
+                    "4.0.0",
+                    "O(1)",
+                    "Returns helpful text about the different subcommands.",
+                ),
+            Command::new("malloc-stats", 2, memory_malloc_stats)
+                .doc(
+                    Group::Server,
+                    "4.0.0",
+                    "Depends on how much memory is allocated",
+                    "Returns the allocator statistics.",
+                )
+                .tips(&[
+                    "nondeterministic_output",
+                    "request_policy:all_shards",
+                    "response_policy:special",
+                ]),
+            Command::new("purge", 2, memory_purge)
+                .doc(
+                    Group::Server,
+                    "4.0.0",
+                    "Depends on how much memory is allocated, could be slow",
+                    "Asks the allocator to release memory.",
+                )
+                .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
+            Command::new("stats", 2, memory_stats)
+                .doc(
+                    Group::Server,
+                    "4.0.0",
+                    "O(1)",
+                    "Returns details about memory usage.",
+                )
+                .tips(&[
+                    "nondeterministic_output",
+                    "request_policy:all_shards",
+                    "response_policy:special",
+                ]),
+            Command::new("usage", -3, memory_usage)
+                .flags(READONLY)
+                .keys(&[KeySpec::range(2, 0, 1, RO)])
+                .doc(
+                    Group::Server,
+                    "4.0.0",
+                    "O(N) where N is the number of samples.",
+                    "Estimates the memory usage of a key.",
+                )
+                .syntax("key [SAMPLES count]"),
+        ]),
+];
+
+fn container(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
+    Err(ctx.wrong_arity())
+}
+
+/// A subcommand of DEBUG: name, number of arguments behind it (least, most), body.
+type Sub = (&'static str, usize, usize, Handler);
+
+const SUBS: &[Sub] = &[
+    ("help", 0, 0, help),
+    ("sleep", 1, 1, sleep),
+    ("object", 1, 2, object),
+    ("set-active-expire", 1, 1, set_active_expire),
+    ("digest", 0, 0, digest),
+    ("digest-value", 0, usize::MAX, digest_value),
+    ("error", 1, 1, error),
+    ("log", 1, 1, log_message),
+    ("leak", 1, 1, leak),
+    ("populate", 1, 3, populate),
+    ("protocol", 1, 1, protocol),
+    ("stringmatch-test", 0, 0, stringmatch_test),
+    ("sdslen", 1, 1, sdslen),
+    ("htstats", 1, 2, htstats),
+    ("jmap", 0, 0, jmap),
+    ("pause-cron", 1, 1, pause_cron),
+    ("replicate", 2, usize::MAX, replicate),
+    ("panic", 0, 0, panic),
+    ("dict-resizing", 1, 1, accept),
+    ("replybuffer", 2, 2, accept),
+    ("quicklist-packed-threshold", 1, 1, accept),
+    ("set-disable-deny-scripts", 1, 1, accept),
+];
+
+/// DEBUG subcommand … Errors: unknown subcommand.
+fn debug(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    let name = args.bytes()?;
+    let left = args.left();
+    let found = SUBS.iter().find(|(sub, least, most, _)| {
+        name.eq_ignore_ascii_case(sub.as_bytes()) && (*least..=*most).contains(&left)
+    });
+    match found {
+        Some((_, _, _, body)) => body(ctx, args),
+        None => {
+            let mut text = b"ERR unknown subcommand or wrong number of arguments for '".to_vec();
+            text.extend_from_slice(&name[..name.len().min(128)]);
+            text.extend_from_slice(b"'. Try DEBUG HELP.");
+            Err(CommandError::Bytes(text))
+        }
+    }
+}
+
+/// DEBUG SLEEP seconds. Stops everything. Reply: OK.
+fn sleep(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    let text = args.bytes()?;
+    let seconds = std::str::from_utf8(text)
+        .ok()
+        .and_then(|text| text.trim().parse::<f64>().ok())
+        .unwrap_or(0.0);
+    if seconds > 0.0 {
+        ctx.host.sleep_us((seconds * 1e6).min(1e15) as u64);
+    }
+    ctx.reply().ok();
+    Ok(())
+}
+
+/// DEBUG OBJECT key. Reply: a line. Errors: no such key.
+fn object(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    let key = args.key()?;
+    let now = ctx.now();
+    let db = ctx.client.db;
+    let entry = ctx
+        .engine
+        .keyspace
+        .find(db, key)
+        .ok_or(CommandError::NoSuchKey)?;
+    let mut payload = Vec::new();
+    entry.string().push_to(&mut payload);
+    let text = format!(
+        "Value at:{:p} refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{}",
+        std::ptr::from_ref(entry),
+        entry.encoding(),
+        payload.len() + 1,
+        entry.access(),
+        lru_idle_seconds(entry.access(), now),
+    );
+    ctx.reply().simple(&text);
+    Ok(())
+}
+
+/// DEBUG SET-ACTIVE-EXPIRE 0|1. Reply: OK.
+fn set_active_expire(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    ctx.engine.active_expire = num::parse_i64(args.bytes()?).unwrap_or(0) != 0;
+    ctx.reply().ok();
+    Ok(())
+}
+
+/// SHA-1 of the data a key stands for, combined as Redis combines it.
+#[derive(Clone, Copy, Default)]
+struct Digest([u8; 20]);
+
+impl Digest {
+    /// Order does not matter: the hash of the bytes is added.
+    fn add(&mut self, bytes: &[u8]) {
+        let hash: [u8; 20] = Sha1::digest(bytes).into();
+        self.0
+            .iter_mut()
+            .zip(hash)
+            .for_each(|(mine, other)| *mine ^= other);
+    }
+
+    /// Order matters: added, then hashed over.
+    fn mix(&mut self, bytes: &[u8]) {
+        self.add(bytes);
+        self.0 = Sha1::digest(self.0).into();
+    }
+
+    fn mix_value(&mut self, entry: &Entry) {
+        match entry.kind() {
+            Kind::String => {
+                let mut scratch = Vec::new();
+                self.mix(&0_u32.to_be_bytes());
+                self.mix(entry.string().as_bytes(&mut scratch));
+            }
+        }
+        if entry.expire_at().is_some() {
+            self.add(b"!!expire!!");
+        }
+    }
+
+    fn hex(self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// DEBUG DIGEST. Reply: 40 hex digits, equal for equal data.
+fn digest(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
+    let mut all = Digest::default();
+    let keyspace = &ctx.engine.keyspace;
+    for db in 0..keyspace.count() {
+        if keyspace.len(db) == 0 {
+            continue;
+        }
+        all.mix(&(db as u32).to_be_bytes());
+        keyspace.for_each(db, |entry| {
+            let mut one = Digest::default();
+            one.mix(entry.key());
+            one.mix_value(entry);
+            all.add(&one.0);
+        });
+    }
+    ctx.reply().simple(&all.hex());
+    Ok(())
+}
+
+/// DEBUG DIGEST-VALUE [key …]. Reply: a digest a key; zeros for an absent one.
+fn digest_value(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    ctx.reply().array(args.left());
+    let db = ctx.client.db;
+    while !args.is_empty() {
+        let key = args.key()?;
+        let mut one = Digest::default();
+        if let Some(entry) = ctx.engine.keyspace.find(db, key) {
+            one.mix_value(entry);
+        }
+        ctx.reply().simple(&one.hex());
+    }
+    Ok(())
+}
+
+/// DEBUG ERROR text. Reply: that error.
+fn error(_: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    Err(CommandError::Bytes(args.bytes()?.to_vec()))
+}
+
+/// DEBUG LOG text. Writes it to the log. Reply: OK.
+fn log_message(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    log::warn!("DEBUG LOG: {}", String::from_utf8_lossy(args.bytes()?));
+    ctx.reply().ok();
+    Ok(())
+}
+
+/// DEBUG LEAK text. Leaks a copy of it. Reply: OK.
+fn leak(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    args.bytes()?.to_vec().leak();
+    ctx.reply().ok();
+    Ok(())
+}
+
+/// DEBUG POPULATE count [prefix [size]]. Makes `prefix:n` keys that are not there. Reply: OK.
+fn populate(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    let count = args.int_in(0, i64::MAX, CommandError::NotPositive)?;
+    let prefix = if args.is_empty() {
+        b"key".as_slice()
+    } else {
+        args.bytes()?
+    };
+    let limit = ctx.engine.config.proto_max_bulk_len;
+    let size = if args.is_empty() {
+        None
+    } else {
+        Some(args.int_in(0, limit, CommandError::OutOfRange)? as usize)
+    };
+    let db = ctx.client.db;
+    for number in 0..count {
+        let name = [prefix, b":", number.to_string().as_bytes()].concat();
+        let key = ctx.engine.keyspace.key(&name);
+        if ctx.engine.keyspace.find(db, key).is_some() {
+            continue;
+        }
+        let mut value = format!("value:{number}").into_bytes();
+        if let Some(size) = size {
+            value.resize(size, 0);
+        }
+        ctx.engine.keyspace.set_string(db, key, &value, Ttl::None);
+        ctx.engine
+            .changed(db, &name, EventClass::Generic, "populate");
+    }
+    ctx.replicate_nothing();
+    ctx.reply().ok();
+    Ok(())
+}
+
+/// DEBUG PROTOCOL type. Reply: a value of that type.
+fn protocol(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    let kind = args.bytes()?.to_ascii_lowercase();
+    let reply = ctx.reply();
+    match kind.as_slice() {
+        b"string" => reply.bulk(b"Hello World"),
+        b"integer" => reply.int(12345),
+        b"double" => reply.double(3.141),
+        b"null" => reply.null(),
+        b"array" => {
+            reply.array(3);
+            (0..3).for_each(|n| reply.int(n));
+        }
+        b"set" => {
+            reply.set(3);
+            (0..3).for_each(|n| reply.int(n));
+        }
+        b"map" => {
+            reply.map(3);
+            for n in 0..3 {
+                reply.int(n);
+                reply.boolean(n == 1);
+            }
+        }
+        b"attrib" => {
+            if reply.is_resp3() {
+                reply.attribute(1);
+                reply.bulk(b"key-popularity");
+                reply.array(2);
+                reply.bulk(b"key:123");
+                reply.int(90);
+            }
+            reply.bulk(b"Some real reply following the attribute");
+        }
+        b"push" => {
+            if !reply.is_resp3() {
+                return Err(CommandError::text(
+                    "ERR RESP2 is not supported by this command",
+                ));
+            }
+            reply.push(2);
+            reply.bulk(b"server-cpu-usage");
+            reply.int(42);
+        }
+        b"true" => reply.boolean(true),
+        b"false" => reply.boolean(false),
+        b"verbatim" => reply.verbatim("txt", b"This is a verbatim\nstring"),
+        b"bignum" => reply.big_number("1234567999999999999999999999999999999"),
+        _ => {
+            return Err(CommandError::text(
+                "ERR Wrong protocol type name. Please use one of the following: \
+                 string|integer|double|null|array|set|map|attrib|push|verbatim|true|false",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// DEBUG STRINGMATCH-TEST. Matches random patterns for a while. Reply: OK.
+fn stringmatch_test(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
+    let (mut pattern, mut text) = ([0; 32], [0; 32]);
+    for _ in 0..100_000 {
+        ctx.engine.prng.fill(&mut pattern);
+        ctx.engine.prng.fill(&mut text);
+        let (pattern_len, text_len) = (
+            ctx.engine.prng.below(32) as usize,
+            ctx.engine.prng.below(32) as usize,
+        );
+        // Mostly the special characters.
+        pattern
+            .iter_mut()
+            .filter(|byte| **byte < 192)
+            .for_each(|byte| *byte = b"*?[]\\^-a"[*byte as usize % 8]);
+        std::hint::black_box(glob::matches(
+            &pattern[..pattern_len],
+            &text[..text_len],
+            false,
+        ));
+    }
+    ctx.reply()
+        .simple("Apparently Redis did not crash: test passed");
+    Ok(())
+}
+
+/// DEBUG SDSLEN key. Reply: lengths of key and value.
+fn sdslen(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    let key = args.key()?;
+    let db = ctx.client.db;
+    let entry = ctx
+        .engine
+        .keyspace
+        .find(db, key)
+        .ok_or(CommandError::NoSuchKey)?;
+    if entry.encoding() == "int" {
+        return Err(CommandError::text("ERR Not an sds encoded string."));
+    }
+    let (len, bytes) = (entry.string().len(), entry.memory_bytes());
+    let text = format!(
+        "key_sds_len:{}, key_sds_avail:0, key_zmalloc: {bytes}, val_sds_len:{len}, val_sds_avail:0, val_zmalloc: {bytes}",
+        key.bytes.len(),
+    );
+    ctx.reply().simple(&text);
+    Ok(())
+}
+
+/// DEBUG HTSTATS db [full]. Reply: the table's figures.
+fn htstats(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    let index = args.int()?;
+    let db = super::connection::database(ctx.engine.keyspace.count(), index)
+        .map_err(|_| CommandError::text("ERR Out of range database"))?;
+    let keyspace = &ctx.engine.keyspace;
+    let text = format!(
+        "[Dictionary HT]\nkeys: {}\ntable bytes: {}\n[Expires HT]\nkeys: {}\n",
+        keyspace.len(db),
+        keyspace.overhead_bytes(db),
+        keyspace.expires_len(db)
+    );
+    ctx.reply().verbatim("txt", text.as_bytes());
+    Ok(())
+}
+
+/// DEBUG JMAP. Reply: how the memory is used, table by table.
+fn jmap(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
+    let facts = ctx.host.memory();
+    let keyspace = &ctx.engine.keyspace;
+    let mut text = format!(
+        "used {}\nallocated {}\nresident {}\n",
+        facts.used, facts.allocated, facts.resident
+    );
+    for db in (0..keyspace.count()).filter(|&db| keyspace.len(db) > 0) {
+        text.push_str(&format!(
+            "db{db} keys {} table {}\n",
+            keyspace.len(db),
+            keyspace.overhead_bytes(db)
+        ));
+    }
+    ctx.reply().verbatim("txt", text.as_bytes());
+    Ok(())
+}
+
+/// DEBUG PAUSE-CRON 0|1. Reply: OK.
+fn pause_cron(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    ctx.engine.cron_paused = num::parse_i64(args.bytes()?).unwrap_or(0) != 0;
+    ctx.reply().ok();
+    Ok(())
+}
+
+/// DEBUG REPLICATE target command … Propagates a command that is not run here. Reply: OK.
+fn replicate(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    let target = args.bytes()?.to_ascii_lowercase();
+    if !matches!(target.as_slice(), b"aof" | b"aof-repl" | b"repl") {
+        return Err(CommandError::Syntax);
+    }
+    if target != b"aof" {
+        let mut argv = Vec::with_capacity(args.left());
+        while !args.is_empty() {
+            argv.push(args.bytes()?);
+        }
+        let db = ctx.client.db;
+        ctx.engine.propagate(db, argv.into_iter());
+    }
+    ctx.reply().ok();
+    Ok(())
+}
+
+/// DEBUG PANIC. Ends the process by a panic.
+#[allow(clippy::panic)]
+fn panic(_: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
+    log::error!("DEBUG PANIC called at user's request");
+    std::process::abort();
+}
+
+/// Switches of structures that do not exist here. Reply: OK.
+fn accept(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
+    ctx.reply().ok();
+    Ok(())
+}
+
+/// DEBUG HELP. Reply: lines of help.
+fn help(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
+    ctx.reply_help(&[
+        "CHANGE-REPL-ID",
+        "    Change the replication IDs of the instance; for tests.",
+        "DIGEST",
+        "    Output a hex signature representing the current DB content.",
+        "DIGEST-VALUE <key> [<key> ...]",
+        "    Output a hex signature of the values of all the specified keys.",
+        "ERROR <string>",
+        "    Return an error reply with <string> as message.",
+        "HTSTATS <dbid> [full]",
+        "    Return hash table statistics of the specified database.",
+        "JMAP",
+        "    Return how the memory is used.",
+        "LEAK <string>",
+        "    Create a memory leak of the input string.",
+        "LOG <message>",
+        "    Write <message> to the server log.",
+        "OBJECT <key>",
+        "    Show low level info about `key` and associated value.",
+        "PANIC",
+        "    Crash the server.",
+        "PAUSE-CRON <0|1>",
+        "    Stop periodic cron job processing.",
+        "POPULATE <count> [<prefix>] [<size>]",
+        "    Create <count> string keys named <prefix>:<num> (default prefix: key).",
+        "PROTOCOL <type>",
+        "    Reply with a test value of the specified type. <type> can be: string,",
+        "    integer, double, bignum, null, array, set, map, attrib, push, verbatim,",
+        "    true, false.",
+        "RELOAD [option ...]",
+        "    Save the RDB on disk and reload it back to memory. Valid <option> values:",
+        "    * MERGE: conflicting keys will be loaded from RDB.",
+        "    * NOFLUSH: keep the data set; a conflicting key is an error.",
+        "    * NOSAVE: load from an existing RDB file.",
+        "REPLICATE <target> <command> ...",
+        "    Replicate a command that is not run here. <target>: aof, repl, aof-repl.",
+        "SDSLEN <key>",
+        "    Show the lengths of `key` and its value.",
+        "SET-ACTIVE-EXPIRE <0|1>",
+        "    Reclaim expired keys in the background, or only when they are accessed.",
+        "SLEEP <seconds>",
+        "    Stop the server for <seconds>. Decimals allowed.",
+        "STRINGMATCH-TEST",
+        "    Match random patterns for a while.",
+    ]);
+    Ok(())
+}
+
+/// MEMORY USAGE key [SAMPLES n]. Reply: bytes, or null.
+fn memory_usage(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    let key = args.key()?;
+    while !args.is_empty() {
+        if !args.take("samples") {
+            return Err(CommandError::Syntax);
+        }
+        if args.int()? < 0 {
+            return Err(CommandError::Syntax);
+        }
+    }
+    let db = ctx.client.db;
+    if ctx.engine.hides(ctx.client, key) {
+        ctx.reply().null();
+        return Ok(());
+    }
+    let keyspace = &ctx.engine.keyspace;
+    match keyspace
+        .find(db, key)
+        .map(|entry| keyspace.memory_usage(db, entry))
+    {
+        Some(bytes) => ctx.reply().int(bytes as i64),
+        None => ctx.reply().null(),
+    }
+    Ok(())
+}
+
+/// MEMORY DOCTOR. Reply: a report.
+fn memory_doctor(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
+    let facts = ctx.host.memory();
+    let mut findings = Vec::new();
+    if facts.used < 5 << 20 {
+        findings.push("Hi, this instance is empty or is using very little memory: there is nothing to diagnose yet.");
+    } else {
+        if facts.peak > facts.used / 2 * 3 {
+            findings.push(
+                "Peak memory: in the past this instance used more than 150% of what it uses now. The allocator may \
+                 keep the difference; MEMORY PURGE gives it back.",
+            );
+        }
+        if facts.rss > facts.used / 5 * 7 && facts.rss - facts.used > 10 << 20 {
+            findings.push(
+                "High fragmentation: the resident set is more than 140% of the memory in use. MEMORY PURGE may help; \
+                 a restart from a snapshot will.",
+            );
+        }
+        if findings.is_empty() {
+            findings.push("Hi, I can't find any memory issue in your instance.");
+        }
+    }
+    let text = findings.join("\n");
+    ctx.reply().verbatim("txt", text.as_bytes());
+    Ok(())
+}
+
+/// MEMORY MALLOC-STATS. Reply: the allocator's figures.
+fn memory_malloc_stats(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
+    let (facts, allocator) = (ctx.host.memory(), ctx.host.process().allocator);
+    let text = format!(
+        "{allocator}\nallocated: {}\nactive: {}\nresident: {}\nretained: {}\n",
+        facts.allocated, facts.active, facts.resident, facts.retained
+    );
+    ctx.reply().verbatim("txt", text.as_bytes());
+    Ok(())
+}
+
+/// MEMORY PURGE. Reply: OK.
+fn memory_purge(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
+    ctx.host.purge_memory();
+    ctx.reply().ok();
+    Ok(())
+}
+
+/// MEMORY STATS. Reply: a map of figures.
+fn memory_stats(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
+    let facts = ctx.host.memory();
+    let keyspace = &ctx.engine.keyspace;
+    let dbs: Vec<usize> = (0..keyspace.count())
+        .filter(|&db| keyspace.len(db) > 0)
+        .collect();
+    let tables: Vec<usize> = dbs.iter().map(|&db| keyspace.overhead_bytes(db)).collect();
+    let keys: usize = dbs.iter().map(|&db| keyspace.len(db)).sum();
+    let clients: usize = ctx
+        .all_clients()
+        .iter()
+        .map(|client| client.memory_bytes())
+        .sum();
+    let startup = ctx.engine.startup_memory;
+    let overhead = startup + clients + tables.iter().sum::<usize>();
+    let dataset = facts.used.saturating_sub(overhead);
+    let net = facts.used.saturating_sub(startup);
+    let ratio = |a: usize, b: usize| if b == 0 { 0.0 } else { a as f64 / b as f64 };
+    enum Figure {
+        Int(i64),
+        Double(f64),
+        Database(usize),
+    }
+    let int = |bytes: usize| Figure::Int(bytes as i64);
+    let mut figures = vec![
+        (
+            "peak.allocated".to_string(),
+            int(facts.peak.max(facts.used)),
+        ),
+        ("total.allocated".to_string(), int(facts.used)),
+        ("startup.allocated".to_string(), int(startup)),
+        ("replication.backlog".to_string(), int(0)),
+        ("replica.fullsync.buffer".to_string(), int(0)),
+        ("clients.slaves".to_string(), int(0)),
+        ("clients.normal".to_string(), int(clients)),
+        ("cluster.links".to_string(), int(0)),
+        ("aof.buffer".to_string(), int(0)),
+        ("lua.caches".to_string(), int(0)),
+        ("functions.caches".to_string(), int(0)),
+        ("script.VMs".to_string(), int(0)),
+    ];
+    for (&db, &bytes) in dbs.iter().zip(&tables) {
+        figures.push((format!("db.{db}"), Figure::Database(bytes)));
+    }
+    let rest = [
+        ("overhead.db.hashtable.lut", int(tables.iter().sum())),
+        ("overhead.db.hashtable.rehashing", int(0)),
+        ("overhead.total", int(overhead)),
+        ("db.dict.rehashing.count", int(0)),
+        ("keys.count", int(keys)),
+        (
+            "keys.bytes-per-key",
+            int(if keys == 0 { 0 } else { net / keys }),
+        ),
+        ("dataset.bytes", int(dataset)),
+        (
+            "dataset.percentage",
+            Figure::Double(ratio(dataset, net) * 100.0),
+        ),
+        (
+            "peak.percentage",
+            Figure::Double(ratio(facts.used, facts.peak.max(facts.used)) * 100.0),
+        ),
+        ("allocator.allocated", int(facts.allocated)),
+        ("allocator.active", int(facts.active)),
+        ("allocator.resident", int(facts.resident)),
+        ("allocator.muzzy", int(0)),
+        (
+            "allocator-fragmentation.ratio",
+            Figure::Double(ratio(facts.active, facts.allocated)),
+        ),
+        (
+            "allocator-fragmentation.bytes",
+            int(facts.active.saturating_sub(facts.allocated)),
+        ),
+        (
+            "allocator-rss.ratio",
+            Figure::Double(ratio(facts.resident, facts.active)),
+        ),
+        (
+            "allocator-rss.bytes",
+            Figure::Int(facts.resident as i64 - facts.active as i64),
+        ),
+        (
+            "rss-overhead.ratio",
+            Figure::Double(ratio(facts.rss, facts.resident)),
+        ),
+        (
+            "rss-overhead.bytes",
+            Figure::Int(facts.rss as i64 - facts.resident as i64),
+        ),
+        (
+            "fragmentation",
+            Figure::Double(ratio(facts.rss, facts.used)),
+        ),
+        (
+            "fragmentation.bytes",
+            Figure::Int(facts.rss as i64 - facts.used as i64),
+        ),
+    ];
+    figures.extend(
+        rest.into_iter()
+            .map(|(name, figure)| (name.to_string(), figure)),
+    );
+    let reply = ctx.reply();
+    reply.map(figures.len());
+    for (name, figure) in figures {
+        reply.bulk(name.as_bytes());
+        match figure {
+            Figure::Int(value) => reply.int(value),
+            Figure::Double(value) => reply.double(value),
+            Figure::Database(bytes) => {
+                reply.map(2);
+                reply.bulk(b"overhead.hashtable.main");
+                reply.int(bytes as i64);
+                reply.bulk(b"overhead.hashtable.expires");
+                reply.int(0);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// MEMORY HELP. Reply: lines of help.
+fn memory_help(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
+    ctx.reply_help(&[
+        "DOCTOR",
+        "    Return memory problems reports.",
+        "MALLOC-STATS",
+        "    Return internal statistics report from the memory allocator.",
+        "PURGE",
+        "    Attempt to purge dirty pages for reclamation by the allocator.",
+        "STATS",
+        "    Return information about the memory usage of the server.",
+        "USAGE <key> [SAMPLES <count>]",
+        "    Return memory in bytes used by <key> and its value. Nested values are",
+        "    sampled up to <count> times (default: 5, 0 means sample all).",
+    ]);
+    Ok(())
+}
