@@ -7,10 +7,11 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use redoxide::config::{Config, LoadError, LogLevel, REDIS_VERSION, Supervised};
+use redoxide::config::{Config, LoadError, LogLevel, REDIS_VERSION};
+use redoxide::rdb;
 use redoxide::server::config_files::SystemFiles;
-use redoxide::server::logging;
-use redoxide::sys::{memory, process};
+use redoxide::server::{logging, startup};
+use redoxide::sys::{clock, memory, process};
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
         .unwrap_or_default()
         .to_string_lossy();
     if name.contains("redis-check-rdb") {
-        return refuse("redis-check-rdb is not part of redoxide yet");
+        return check_rdb(&args);
     }
     if name.contains("redis-check-aof") {
         return refuse(
@@ -58,22 +59,48 @@ fn serve(args: &[OsString]) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let supervised = match config.supervised {
-        Supervised::No => false,
-        Supervised::Upstart => process::supervisor() == Some("upstart"),
-        Supervised::Systemd => process::supervisor() == Some("systemd"),
-        Supervised::Auto => process::supervisor().is_some(),
-    };
     if config.daemonize
-        && !supervised
+        && startup::supervisor(&config).is_none()
         && let Err(error) = process::daemonize()
     {
         eprintln!("Can't go to the background: {error}");
         return ExitCode::FAILURE;
     }
+    if config.syslog_enabled {
+        logging::enable_syslog(&config);
+    }
     logging::configure(config.loglevel, config.logfile.path());
     logging::starting(&config);
     redoxide::server::run(config)
+}
+
+/// `redis-check-rdb file`: a report on standard output, code 1 when something is wrong.
+fn check_rdb(args: &[OsString]) -> ExitCode {
+    let [path] = args else {
+        eprintln!("Usage: redis-check-rdb <rdb-file-name>");
+        return ExitCode::FAILURE;
+    };
+    let mut file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) => {
+            eprintln!(
+                "Cannot open file {}: {}",
+                path.display(),
+                process::error_text(&error)
+            );
+            return ExitCode::FAILURE;
+        }
+    };
+    let name = path.to_string_lossy();
+    match rdb::check::check(
+        &name,
+        &mut file,
+        clock::unix_ms(),
+        &mut std::io::stdout().lock(),
+    ) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) | Err(_) => ExitCode::FAILURE,
+    }
 }
 
 fn refuse(why: &str) -> ExitCode {

@@ -2,11 +2,13 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Component, PathBuf};
 
 use super::table::{
     Config, DENY_LOADING, DIRECTIVES, Effect, HIDDEN, IMMUTABLE, Id, MULTI_ARG, PROTECTED, find,
 };
-use super::value::Origin;
+use super::value::{Origin, Text};
 use crate::base::glob;
 
 /// What CONFIG SET must know about its caller and the server.
@@ -174,6 +176,9 @@ impl Config {
             {
                 outcome = outcome.and(Err(why.to_owned()));
             }
+            if row.id == Id::dir {
+                self.dir = absolute(&self.dir, &previous.dir);
+            }
             if let Err(reason) = outcome {
                 *self = *previous;
                 return Err(SetError::Failed {
@@ -193,6 +198,22 @@ impl Config {
     pub fn roll_back(&mut self, change: Change) {
         *self = *change.previous;
     }
+}
+
+/// A directory by its absolute path, when `base` is the one in force; `.` and `..` are resolved by
+/// name, without a look at the file system.
+fn absolute(dir: &Text, base: &Text) -> Text {
+    let mut path = PathBuf::new();
+    for part in base.path().join(dir.path()).components() {
+        match part {
+            Component::ParentDir => {
+                path.pop();
+            }
+            Component::CurDir => {}
+            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => path.push(part),
+        }
+    }
+    Text(path.into_os_string().into_vec())
 }
 
 #[cfg(test)]
@@ -223,6 +244,23 @@ mod tests {
         let changed = set(&mut config, &[("maxmemory", "1gb"), ("hz", "10")]).unwrap();
         assert_eq!(changed, [Id::maxmemory]);
         assert_eq!(config.maxmemory, 1 << 30);
+    }
+
+    #[test]
+    fn a_directory_is_shown_by_its_absolute_path() {
+        let base = Text::from("/var/lib");
+        for (dir, wanted) in [
+            ("x", "/var/lib/x"),
+            ("./", "/var/lib"),
+            ("../a/", "/var/a"),
+            ("/", "/"),
+        ] {
+            assert_eq!(
+                absolute(&Text::from(dir), &base),
+                Text::from(wanted),
+                "{dir}"
+            );
+        }
     }
 
     #[test]

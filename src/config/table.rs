@@ -129,10 +129,10 @@ directives! {
     appendonly: bool = false, "appendonly", Any, DENY_LOADING, Refused("the append-only file is not implemented yet");
     auto_aof_rewrite_min_size: i64 = 67108864, "auto-aof-rewrite-min-size", Memory(0, i64::MAX), 0, StoredOnly;
     auto_aof_rewrite_percentage: i64 = 100, "auto-aof-rewrite-percentage", Range(0, I32_MAX), 0, StoredOnly;
-    bgsave_cpulist: Text = Text::from(""), "bgsave-cpulist" | "bgsave_cpulist", Any, IMMUTABLE, Works;
+    bgsave_cpulist: Text = Text::from(""), "bgsave-cpulist" | "bgsave_cpulist", Any, IMMUTABLE, StoredOnly;
     bind: Bind = Bind::default(), "bind", Any, MULTI_ARG, Works;
     bind_source_addr: Text = Text::from(""), "bind-source-addr", Any, 0, Works;
-    bio_cpulist: Text = Text::from(""), "bio-cpulist" | "bio_cpulist", Any, IMMUTABLE, Works;
+    bio_cpulist: Text = Text::from(""), "bio-cpulist" | "bio_cpulist", Any, IMMUTABLE, StoredOnly;
     busy_reply_threshold: i64 = 5000, "busy-reply-threshold" | "lua-time-limit", Range(0, i64::MAX), 0, Works;
     client_output_buffer_limit: OutputLimits = OutputLimits::default(), "client-output-buffer-limit", Any, MULTI_ARG, Works;
     client_query_buffer_limit: i64 = 1073741824, "client-query-buffer-limit", Memory(1048576, i64::MAX), 0, Works;
@@ -163,7 +163,7 @@ directives! {
     databases: i64 = 16, "databases", Range(1, I32_MAX), IMMUTABLE, Works;
     dbfilename: Text = Text::from("dump.rdb"), "dbfilename", Check(check::file_name), PROTECTED, Works;
     dir: Text = Text::from("."), "dir", Any, PROTECTED|DENY_LOADING, Works;
-    disable_thp: bool = true, "disable-thp", Any, IMMUTABLE, StoredOnly;
+    disable_thp: bool = true, "disable-thp", Any, IMMUTABLE, Works;
     dynamic_hz: bool = true, "dynamic-hz", Any, 0, Works;
     enable_debug_command: Permit = Permit::No, "enable-debug-command", Any, IMMUTABLE, Works;
     enable_module_command: Permit = Permit::No, "enable-module-command", Any, IMMUTABLE, StoredOnly;
@@ -176,7 +176,7 @@ directives! {
     ignore_warnings: Text = Text::from(""), "ignore-warnings", Any, 0, StoredOnly;
     io_spin_us: i64 = 20, "io-spin-us", Range(0, 1000), 0, Works;
     io_threads: i64 = 1, "io-threads", Range(1, 128), IMMUTABLE, StoredOnly;
-    jemalloc_bg_thread: bool = true, "jemalloc-bg-thread", Any, 0, StoredOnly;
+    jemalloc_bg_thread: bool = true, "jemalloc-bg-thread", Any, 0, Works;
     key_load_delay: i64 = 0, "key-load-delay", Range(I32_MIN, I32_MAX), HIDDEN, Works;
     latency_monitor_threshold: i64 = 0, "latency-monitor-threshold", Range(0, i64::MAX), 0, Works;
     latency_tracking: bool = true, "latency-tracking", Any, 0, Works;
@@ -261,9 +261,9 @@ directives! {
     stream_node_max_bytes: i64 = 4096, "stream-node-max-bytes", Memory(0, i64::MAX), 0, StoredOnly;
     stream_node_max_entries: i64 = 100, "stream-node-max-entries", Range(0, i64::MAX), 0, StoredOnly;
     supervised: Supervised = Supervised::No, "supervised", Any, IMMUTABLE, Works;
-    syslog_enabled: bool = false, "syslog-enabled", Any, IMMUTABLE, Refused("logging to syslog is not implemented");
-    syslog_facility: SyslogFacility = SyslogFacility::Local0, "syslog-facility", Any, IMMUTABLE, StoredOnly;
-    syslog_ident: Text = Text::from("redis"), "syslog-ident", Any, IMMUTABLE, StoredOnly;
+    syslog_enabled: bool = false, "syslog-enabled", Any, IMMUTABLE, Works;
+    syslog_facility: SyslogFacility = SyslogFacility::Local0, "syslog-facility", Any, IMMUTABLE, Works;
+    syslog_ident: Text = Text::from("redis"), "syslog-ident", Any, IMMUTABLE, Works;
     tcp_backlog: i64 = 511, "tcp-backlog", Range(0, I32_MAX), IMMUTABLE, Works;
     tcp_keepalive: i64 = 300, "tcp-keepalive", Range(0, I32_MAX), 0, Works;
     timeout: i64 = 0, "timeout", Range(0, I32_MAX), 0, Works;

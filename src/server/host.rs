@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mio::net::TcpListener;
 
-use super::{listen, logging};
+use super::{listen, logging, startup};
 use crate::config::{Config, Id};
 use crate::engine::{Host, MemoryFacts, ProcessFacts};
 use crate::sys::{alloc, clock, file, memory, process};
@@ -45,6 +45,7 @@ impl OsHost {
             Id::dir => std::env::set_current_dir(config.dir.path())
                 .map_err(|error| process::error_text(&error))?,
             Id::jemalloc_bg_thread => memory::set_background_thread(config.jemalloc_bg_thread),
+            Id::oom_score_adj | Id::oom_score_adj_values => startup::adjust_oom_score(config)?,
             _ => {}
         }
         Ok(())

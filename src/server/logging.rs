@@ -9,11 +9,11 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use crate::config::{Config, LogLevel, REDIS_VERSION};
-use crate::sys::{clock, process};
+use crate::config::{Config, LogLevel, REDIS_VERSION, SyslogFacility};
+use crate::sys::{clock, process, syslog};
 
 /// Who writes the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,7 @@ pub enum Role {
 static ROLE: AtomicU8 = AtomicU8::new(b'C');
 /// `None`: standard output.
 static FILE: Mutex<Option<PathBuf>> = Mutex::new(None);
+static SYSLOG: AtomicBool = AtomicBool::new(false);
 static INSTALLED: OnceLock<()> = OnceLock::new();
 
 /// Installs the logger, or changes the level and file of the one installed.
@@ -44,6 +45,9 @@ pub fn configure(level: LogLevel, file: &Path) {
                 if !target.starts_with("redoxide") && record.level() > log::Level::Warn {
                     return Ok(());
                 }
+                if SYSLOG.load(Ordering::Relaxed) {
+                    syslog::write(priority(record.level()), &record.args().to_string());
+                }
                 write_line(line, record.level(), record.args())
             })
             .init();
@@ -57,6 +61,32 @@ pub fn configure(level: LogLevel, file: &Path) {
     });
     let file = (!file.as_os_str().is_empty()).then(|| file.to_owned());
     *FILE.lock().unwrap_or_else(PoisonError::into_inner) = file;
+}
+
+/// From now on every line goes to syslog too (`syslog-enabled`, `-ident`, `-facility`).
+pub fn enable_syslog(config: &Config) {
+    let facility = match config.syslog_facility {
+        SyslogFacility::User => syslog::Facility::User,
+        SyslogFacility::Local0 => syslog::Facility::Local(0),
+        SyslogFacility::Local1 => syslog::Facility::Local(1),
+        SyslogFacility::Local2 => syslog::Facility::Local(2),
+        SyslogFacility::Local3 => syslog::Facility::Local(3),
+        SyslogFacility::Local4 => syslog::Facility::Local(4),
+        SyslogFacility::Local5 => syslog::Facility::Local(5),
+        SyslogFacility::Local6 => syslog::Facility::Local(6),
+        SyslogFacility::Local7 => syslog::Facility::Local(7),
+    };
+    syslog::open(&config.syslog_ident, facility);
+    SYSLOG.store(true, Ordering::Relaxed);
+}
+
+fn priority(level: log::Level) -> syslog::Priority {
+    match level {
+        log::Level::Error | log::Level::Warn => syslog::Priority::Warning,
+        log::Level::Info => syslog::Priority::Notice,
+        log::Level::Debug => syslog::Priority::Info,
+        log::Level::Trace => syslog::Priority::Debug,
+    }
 }
 
 /// Sets the role that lines carry from now on.

@@ -6,44 +6,25 @@ mod host;
 mod listen;
 pub mod logging;
 mod poll;
+pub mod startup;
 
 use std::process::ExitCode;
 
 use crate::config::Config;
-use crate::sys::process;
 
 /// Runs a server with this configuration until it is told to end.
 pub fn run(mut config: Config) -> ExitCode {
-    match logging::raise_file_limit(config.maxclients) {
-        Ok(maxclients) => config.maxclients = maxclients,
+    let prepared = match startup::prepare(&mut config) {
+        Ok(prepared) => prepared,
         Err(text) => {
             log::error!("{text}");
             return ExitCode::FAILURE;
         }
-    }
-    logging::set_role(if config.replicaof.0.is_some() {
-        logging::Role::Replica
-    } else {
-        logging::Role::Master
-    });
-    log::info!("monotonic clock: POSIX clock_gettime");
-    logging::running(&config, "standalone");
-    let pid_file = logging::pid_file(&config);
-    if let Some(path) = &pid_file
-        && let Err(error) = process::write_pid_file(path)
-    {
-        log::debug!("Can't write the pid file: {error}");
-    }
-    let listens = [
-        (config.port != 0, "tcp"),
-        (config.unixsocket.get().is_some(), "unix"),
-    ];
+    };
+    let (tcp, unix) = (config.port != 0, config.unixsocket.get().is_some());
     let code = match poll::Shell::new(config) {
         Ok(mut shell) => {
-            log::info!("Server initialized");
-            for (_, kind) in listens.iter().filter(|(on, _)| *on) {
-                log::info!("Ready to accept connections {kind}");
-            }
+            prepared.ready(tcp, unix);
             shell.run()
         }
         Err(text) => {
@@ -51,8 +32,6 @@ pub fn run(mut config: Config) -> ExitCode {
             ExitCode::FAILURE
         }
     };
-    if let Some(path) = &pid_file {
-        process::remove_pid_file(path);
-    }
+    prepared.end();
     code
 }

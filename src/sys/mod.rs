@@ -7,6 +7,7 @@
 //! | `clock` | clocks, processor time |
 //! | `cpu` | affinity, priorities |
 //! | `process` | signals, daemonising, pid file, systemd, file limit, names |
+//! | `syslog` | the system's log |
 //! | `file` | syncing and replacing files |
 
 pub mod alloc;
@@ -15,3 +16,4 @@ pub mod cpu;
 pub mod file;
 pub mod memory;
 pub mod process;
+pub mod syslog;

@@ -1,6 +1,8 @@
 //! The configuration room against a running Redis 8.0: defaults, what CONFIG SET accepts and how it
 //! refuses, errors at start, CONFIG REWRITE. Skipped where there is no Redis 8.
 
+#![allow(clippy::unwrap_used)]
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

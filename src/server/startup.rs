@@ -1,0 +1,146 @@
+//! What a server does to its process before it listens, when it is ready, and at its end.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use super::logging;
+use crate::config::{Config, OomScoreAdj, Supervised};
+use crate::sys::{cpu, memory, process};
+
+/// What must be undone at the end.
+#[derive(Debug)]
+pub struct Prepared {
+    pid_file: Option<PathBuf>,
+    supervised: Option<&'static str>,
+}
+
+/// The supervisor that started us, when `supervised` says to look for it.
+pub fn supervisor(config: &Config) -> Option<&'static str> {
+    let found = process::supervisor();
+    match config.supervised {
+        Supervised::No => None,
+        Supervised::Upstart => found.filter(|name| *name == "upstart"),
+        Supervised::Systemd => found.filter(|name| *name == "systemd"),
+        Supervised::Auto => found,
+    }
+}
+
+/// Adjusts the process to the configuration, and `maxclients` to the limit of open files. The
+/// error says why the server cannot start.
+pub fn prepare(config: &mut Config) -> Result<Prepared, String> {
+    config.maxclients = logging::raise_file_limit(config.maxclients)?;
+    logging::set_role(if config.replicaof.0.is_some() {
+        logging::Role::Replica
+    } else {
+        logging::Role::Master
+    });
+    if config.port == 0 && config.unixsocket.get().is_none() {
+        return Err("Configured to not listen anywhere, exiting.".to_owned());
+    }
+    if config.disable_thp {
+        memory::disable_thp();
+    }
+    if let Some(list) = config.server_cpulist.get() {
+        let cpus = cpu::parse_cpu_list(&String::from_utf8_lossy(list));
+        let cpus = cpus.ok_or("server-cpulist is not a list of processors, exiting.")?;
+        if let Err(error) = cpu::set_affinity(&cpus) {
+            log::warn!("Can't keep to the processors of server-cpulist: {error}");
+        }
+    }
+    memory::set_background_thread(config.jemalloc_bg_thread);
+    if let Err(text) = adjust_oom_score(config) {
+        log::warn!("{text}");
+    }
+    let pid_file = logging::pid_file(config);
+    if let Some(path) = &pid_file
+        && let Err(error) = process::write_pid_file(path)
+    {
+        log::warn!("Failed to write PID file: {}", process::error_text(&error));
+    }
+    warn_of_backlog(config);
+    log::info!("monotonic clock: POSIX clock_gettime");
+    logging::running(config, "standalone");
+    let supervised = supervisor(config);
+    match supervised {
+        Some("systemd") => {
+            log::warn!(
+                "WARNING supervised by systemd - you MUST set appropriate values for TimeoutStartSec and TimeoutStopSec in your service unit."
+            );
+            process::notify_systemd("STATUS=Redis is loading...\n");
+        }
+        Some("upstart") => process::stop_for_upstart(),
+        _ => {}
+    }
+    Ok(Prepared {
+        pid_file,
+        supervised,
+    })
+}
+
+/// Redis's line when the system caps the backlog of a listener.
+fn warn_of_backlog(config: &Config) {
+    let path = "/proc/sys/net/core/somaxconn";
+    let somaxconn = std::fs::read_to_string(path).unwrap_or_default();
+    if let Ok(somaxconn) = somaxconn.trim().parse::<i64>()
+        && somaxconn < config.tcp_backlog
+    {
+        log::warn!(
+            "WARNING: The TCP backlog setting of {} cannot be enforced because {path} is set to \
+             the lower value of {somaxconn}.",
+            config.tcp_backlog
+        );
+    }
+}
+
+/// Sets the score by which the system chooses what to kill when memory runs out.
+pub fn adjust_oom_score(config: &Config) -> Result<(), String> {
+    /// The score that we were started with, and whether we ever changed it.
+    static START: OnceLock<i64> = OnceLock::new();
+    if config.oom_score_adj == OomScoreAdj::No && START.get().is_none() {
+        return Ok(());
+    }
+    let start = *START.get_or_init(process::oom_score_adj);
+    let [master, replica, _] = config.oom_score_adj_values.0;
+    let own = if config.replicaof.0.is_some() {
+        replica
+    } else {
+        master
+    };
+    let score = match config.oom_score_adj {
+        OomScoreAdj::No => start,
+        OomScoreAdj::Relative => start + own,
+        OomScoreAdj::Absolute => own,
+    };
+    process::set_oom_score_adj(score.clamp(-1000, 1000)).map_err(|error| {
+        log::warn!(
+            "Unable to write oom_score_adj: {}",
+            process::error_text(&error)
+        );
+        "Failed to apply new oom_score_adj configuration, check server logs.".to_owned()
+    })
+}
+
+impl Prepared {
+    /// The server answers: says so in the log and to the supervisor.
+    pub fn ready(&self, tcp: bool, unix: bool) {
+        log::info!("Server initialized");
+        for (on, kind) in [(tcp, "tcp"), (unix, "unix")] {
+            if on {
+                log::info!("Ready to accept connections {kind}");
+            }
+        }
+        if self.supervised == Some("systemd") {
+            process::notify_systemd("STATUS=Ready to accept connections\nREADY=1\n");
+        }
+    }
+
+    /// The server ends.
+    pub fn end(&self) {
+        if self.supervised == Some("systemd") {
+            process::notify_systemd("STOPPING=1\n");
+        }
+        if let Some(path) = &self.pid_file {
+            process::remove_pid_file(path);
+        }
+    }
+}
