@@ -50,6 +50,26 @@ impl Context<'_> {
         self.engine.changed(self.client.db, key, class, event);
     }
 
+    /// The live entry of a key, for reading facts about it (see [`Engine::peek`]).
+    #[inline]
+    pub fn peek(&mut self, key: Key<'_>) -> Option<&Entry> {
+        self.engine.peek(self.client, key)
+    }
+
+    /// After [`Context::changed`]: another key that the same change touched. Wakes watchers and
+    /// notifies; the change is counted already.
+    pub fn changed_too(&mut self, db: usize, key: &[u8], class: EventClass, event: &'static str) {
+        self.engine.touch_watched(db, key);
+        self.engine.notify(class, event, key, db);
+    }
+
+    /// Whether a deadline set by this client is past and so means deletion. From the master's link, and
+    /// on any replica, it is stored and the master's deletion awaited.
+    #[inline]
+    pub fn is_past(&self, at: UnixMs) -> bool {
+        at <= self.now() && !self.client.must_obey() && !self.engine.is_replica()
+    }
+
     /// Propagates these arguments instead of the command as it came. May be called several times.
     pub fn replicate_as(&mut self, argv: &[&[u8]]) {
         self.engine.propagation_replaced = true;

@@ -12,11 +12,16 @@ mod table;
 pub mod client;
 pub mod config;
 pub mod connection;
+pub mod database;
 pub mod debug;
 pub mod docs;
+mod expire;
+pub mod generic;
 pub mod info;
 pub mod introspection;
+mod lcs;
 pub mod monitoring;
+mod object;
 pub mod string;
 pub mod transaction;
 
@@ -35,6 +40,10 @@ pub const FAMILIES: &[&[Command]] = &[
     introspection::COMMANDS,
     monitoring::COMMANDS,
     connection::COMMANDS,
+    database::COMMANDS,
+    expire::COMMANDS,
+    generic::COMMANDS,
+    object::COMMANDS,
     string::COMMANDS,
     transaction::COMMANDS,
 ];

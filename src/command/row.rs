@@ -357,6 +357,12 @@ impl Command {
             deprecated: None,
         }
     }
+    /// The same facts under another name with another body.
+    pub const fn named(mut self, name: &'static str, handler: Handler) -> Command {
+        self.name = name;
+        self.handler = handler;
+        self
+    }
     /// Sets the flags.
     pub const fn flags(mut self, flags: u32) -> Command {
         self.flags = flags;

@@ -6,6 +6,7 @@
 //! `command/info.rs`.
 
 mod client;
+mod databases;
 mod host;
 mod pause;
 mod propagation;
@@ -236,35 +237,75 @@ impl Engine {
     /// The live entry of a key for a command that writes: like [`Engine::read`] without the counts.
     #[inline]
     pub fn write(&mut self, client: &Client, key: Key<'_>) -> Option<&Entry> {
-        if self.hides(client, key) {
+        self.write_in(client, client.db, key)
+    }
+
+    /// As [`Engine::write`], in another database than the client's.
+    #[inline]
+    pub fn write_in(&mut self, client: &Client, db: usize, key: Key<'_>) -> Option<&Entry> {
+        if self.hides_in(client, db, key) {
             return None;
         }
-        self.keyspace.find(client.db, key)
+        self.keyspace.find(db, key)
+    }
+
+    /// As [`Engine::read`] without touching the access word (TTL, TYPE, EXISTS, OBJECT).
+    #[inline]
+    pub fn peek(&mut self, client: &Client, key: Key<'_>) -> Option<&Entry> {
+        if self.hides(client, key) {
+            self.stats.keyspace_misses += 1;
+            return None;
+        }
+        match self.keyspace.find(client.db, key) {
+            Some(entry) => {
+                self.stats.keyspace_hits += 1;
+                Some(entry)
+            }
+            None => {
+                self.stats.keyspace_misses += 1;
+                None
+            }
+        }
+    }
+
+    /// Before a key is overwritten whatever it holds: deletes it when it is due, as [`Engine::write`] would.
+    /// Costs no look-up in a database without expiries.
+    #[inline]
+    pub fn drop_due(&mut self, client: &Client, key: Key<'_>) {
+        if self.keyspace.expires_len(client.db) > 0 {
+            self.hides(client, key);
+        }
     }
 
     /// Whether the key is stored but due and must not be seen by this client; deletes it where due keys
     /// are this server's to delete.
     #[inline]
     pub fn hides(&mut self, client: &Client, key: Key<'_>) -> bool {
+        self.hides_in(client, client.db, key)
+    }
+
+    /// As [`Engine::hides`], in another database than the client's.
+    #[inline]
+    pub fn hides_in(&mut self, client: &Client, db: usize, key: Key<'_>) -> bool {
         match self
             .keyspace
-            .find(client.db, key)
+            .find(db, key)
             .and_then(|entry| entry.expire_at())
         {
-            Some(at) if is_due(at, self.now()) => self.expire_due(client, key),
+            Some(at) if is_due(at, self.now()) => self.expire_due(client, db, key),
             _ => false,
         }
     }
 
     #[cold]
-    fn expire_due(&mut self, client: &Client, key: Key<'_>) -> bool {
+    fn expire_due(&mut self, client: &Client, db: usize, key: Key<'_>) -> bool {
         if client.must_obey() {
             return false;
         }
         if self.is_replica() || self.pause.stops_expiry(self.clock.mono_ms()) {
             return true;
         }
-        self.expire(client.db, key);
+        self.expire(db, key);
         true
     }
 
@@ -294,9 +335,19 @@ impl Engine {
     #[inline]
     pub fn touch_watched(&mut self, db: usize, key: &[u8]) {
         if !self.watched.is_empty() {
-            for link in self.watched.clients_of(db, key) {
-                self.spoil(link);
+            self.spoil_watchers(db, key);
+        }
+    }
+
+    #[cold]
+    fn spoil_watchers(&mut self, db: usize, key: &[u8]) {
+        let stored = self.keyspace.find(db, self.keyspace.key(key)).is_some();
+        for link in self.watched.clients_of(db, key) {
+            if !stored && self.watched.take_due(link, db, key) {
+                // It was due when the watch began: that it is gone now changes nothing for the client.
+                continue;
             }
+            self.spoil(link);
         }
     }
 

@@ -100,13 +100,19 @@ impl Watched {
             .map(|((db, key), links)| (*db, &**key, &**links))
     }
 
-    /// Forgets that a key was due when it was watched (it exists anew).
-    pub fn clear_due(&mut self, link: LinkId, db: usize, key: &[u8]) {
-        if let Some(watches) = self.by_client.get_mut(&link) {
-            for watch in watches.iter_mut().filter(|w| w.db == db && *w.key == *key) {
-                watch.was_due = false;
-            }
+    /// Whether a key was due when this client began to watch it; forgets it.
+    pub fn take_due(&mut self, link: LinkId, db: usize, key: &[u8]) -> bool {
+        let watches = self.by_client.get_mut(&link).into_iter().flatten();
+        for watch in watches.filter(|watch| watch.db == db && *watch.key == *key) {
+            return std::mem::take(&mut watch.was_due);
         }
+        false
+    }
+
+    /// Whether a key was due when this client began to watch it.
+    pub fn was_due(&self, link: LinkId, db: usize, key: &[u8]) -> bool {
+        self.of_client(link)
+            .any(|(watched_db, watched, was_due)| was_due && watched_db == db && watched == key)
     }
 
     /// Notes that the running client's own watch was hit.

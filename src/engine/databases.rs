@@ -1,0 +1,81 @@
+//! What changes whole databases: FLUSHDB, FLUSHALL, SWAPDB, and their sizes.
+
+use super::Engine;
+use crate::keyspace::is_due;
+
+impl Engine {
+    /// Keys of a database that a client may see: exact where this server reclaims due keys itself, else
+    /// what is stored (a replica, or DEBUG SET-ACTIVE-EXPIRE 0), as in Redis.
+    pub fn database_size(&mut self, db: usize) -> usize {
+        let stored = self.keyspace.len(db);
+        if !self.counts_exactly() {
+            return stored;
+        }
+        let now = self.now();
+        stored.saturating_sub(self.keyspace.due_count(db, now))
+    }
+
+    /// Empties one database or all; returns the number of keys that were stored. Watchers of keys that
+    /// lived are spoilt. The tables go to the garbage that a helper frees.
+    pub fn flush(&mut self, db: Option<usize>) -> u64 {
+        let emptied = match db {
+            Some(db) => db..db + 1,
+            None => 0..self.keyspace.count(),
+        };
+        let watched = self.watched_places(|db| emptied.contains(&db));
+        let held: Vec<bool> = watched
+            .iter()
+            .map(|(db, key)| self.is_stored(*db, key))
+            .collect();
+        let count = self.keyspace.flush(db);
+        for ((db, key), held) in watched.iter().zip(held) {
+            if held {
+                self.touch_watched(*db, key);
+            }
+        }
+        count
+    }
+
+    /// Exchanges two databases. Watchers of a key that either of them holds are spoilt, unless the key was
+    /// due when they began to watch and is due or absent now.
+    pub fn swap_databases(&mut self, a: usize, b: usize) {
+        let other = |db| if db == a { b } else { a };
+        let watched = self.watched_places(|db| db == a || db == b);
+        let touched: Vec<bool> = watched
+            .iter()
+            .map(|(db, key)| self.is_stored(*db, key) || self.is_stored(other(*db), key))
+            .collect();
+        self.keyspace.swap(a, b);
+        for ((db, key), touched) in watched.iter().zip(touched) {
+            if !touched {
+                continue;
+            }
+            let due = self.is_due(*db, key);
+            for link in self.watched.clients_of(*db, key) {
+                let excused = match self.is_stored(*db, key) {
+                    true => due && self.watched.was_due(link, *db, key),
+                    false => self.watched.take_due(link, *db, key),
+                };
+                if !excused {
+                    self.spoil(link);
+                }
+            }
+        }
+    }
+
+    /// The watched keys of some databases, copied.
+    fn watched_places(&self, of: impl Fn(usize) -> bool) -> Vec<(usize, Box<[u8]>)> {
+        let places = self.watched.places().filter(|(db, _, _)| of(*db));
+        places.map(|(db, key, _)| (db, key.into())).collect()
+    }
+
+    fn is_stored(&self, db: usize, key: &[u8]) -> bool {
+        self.keyspace.find(db, self.keyspace.key(key)).is_some()
+    }
+
+    fn is_due(&self, db: usize, key: &[u8]) -> bool {
+        let entry = self.keyspace.find(db, self.keyspace.key(key));
+        let at = entry.and_then(|entry| entry.expire_at());
+        at.is_some_and(|at| is_due(at, self.now()))
+    }
+}
