@@ -10,7 +10,7 @@ run: build
 	./target/release/redoxide-server $(ARGS)
 
 test: build
-	cargo test --release --locked
+	cargo test --locked
 
 check:
 	cargo fmt --check
