@@ -12,7 +12,8 @@ use super::expiry::TimeIndex;
 pub struct Garbage {
     entries: Vec<Owned<Entry>>,
     entry_bytes: u64,
-    blocks: Option<container::Garbage>,
+    /// One hand-over for each copy-on-write domain and time.
+    blocks: Vec<container::Garbage>,
     indexes: Vec<TimeIndex>,
     objects: u64,
     pending: Arc<Pending>,
@@ -40,7 +41,7 @@ impl Garbage {
         Garbage {
             entries: Vec::new(),
             entry_bytes: 0,
-            blocks: None,
+            blocks: Vec::new(),
             indexes: Vec::new(),
             objects: 0,
             pending,
@@ -56,11 +57,7 @@ impl Garbage {
     }
 
     pub(super) fn push_blocks(&mut self, blocks: Option<container::Garbage>) {
-        match (&mut self.blocks, blocks) {
-            (Some(mine), Some(more)) => mine.merge(more),
-            (mine @ None, more) => *mine = more,
-            (Some(_), None) => {}
-        }
+        self.blocks.extend(blocks);
     }
 
     pub(super) fn push_index(&mut self, index: TimeIndex) {
@@ -75,16 +72,25 @@ impl Garbage {
         self.pending.objects.fetch_add(objects, Ordering::Relaxed);
     }
 
+    /// Takes over what another keyspace with the same counts gave up.
+    pub(super) fn append(&mut self, mut other: Garbage) {
+        self.entries.append(&mut other.entries);
+        self.blocks.append(&mut other.blocks);
+        self.indexes.append(&mut other.indexes);
+        self.entry_bytes += std::mem::take(&mut other.entry_bytes);
+        self.objects += std::mem::take(&mut other.objects);
+    }
+
     /// Whether there is nothing to free.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.blocks.is_none() && self.indexes.is_empty()
+        self.entries.is_empty() && self.blocks.is_empty() && self.indexes.is_empty()
     }
 }
 
 impl Drop for Garbage {
     fn drop(&mut self) {
         self.entries.clear();
-        self.blocks = None;
+        self.blocks.clear();
         self.indexes.clear();
         self.pending
             .objects

@@ -88,6 +88,8 @@ pub struct Keyspace {
     access: u32,
     garbage: Option<Garbage>,
     pending: Arc<Pending>,
+    /// Domains of keyspaces that [`Keyspace::replace`] put away and that snapshots still see.
+    former: Vec<Domain>,
 }
 
 impl Keyspace {
@@ -98,12 +100,30 @@ impl Keyspace {
         Keyspace::empty(databases, HashSeed::new(prng.next_u64()), prng, 0)
     }
 
-    /// An empty keyspace with the same number of databases, seed and clock: to load into, then swapped in.
-    pub fn detached(&self) -> Keyspace {
-        let mut keyspace =
-            Keyspace::empty(self.databases.len(), self.seed, self.prng.clone(), self.now);
+    /// An empty keyspace with the same number of databases and seed, its clock at `now`: to load into,
+    /// then given to [`Keyspace::replace`].
+    pub fn detached(&mut self, now: UnixMs) -> Keyspace {
+        let prng = Prng::new(self.prng.next_u64());
+        let mut keyspace = Keyspace::empty(self.databases.len(), self.seed, prng, now);
         keyspace.access = self.access;
+        keyspace.pending = Arc::clone(&self.pending);
         keyspace
+    }
+
+    /// Puts a keyspace that [`Keyspace::detached`] made in this one's place. What this one held goes to
+    /// [`Keyspace::take_garbage`]; snapshots of it live on.
+    pub fn replace(&mut self, fresh: Keyspace) {
+        assert!(
+            Arc::ptr_eq(&self.pending, &fresh.pending),
+            "not made by detached()"
+        );
+        self.flush(None);
+        let old = std::mem::replace(self, fresh);
+        if let Some(garbage) = old.garbage {
+            garbage_mut(&mut self.garbage, &self.pending).append(garbage);
+        }
+        self.former.extend(old.former);
+        self.former.push(old.domain);
     }
 
     fn empty(databases: usize, seed: HashSeed, mut prng: Prng, now: UnixMs) -> Keyspace {
@@ -120,6 +140,7 @@ impl Keyspace {
             access: 0,
             garbage: None,
             pending: Arc::default(),
+            former: Vec::new(),
         }
     }
 
@@ -503,10 +524,14 @@ impl Keyspace {
     /// What is to be freed by a helper (or dropped at once, where a command is to be synchronous), and what
     /// snapshots that ended no longer keep. Call it every tick and after commands that remove.
     pub fn take_garbage(&mut self) -> Option<Garbage> {
-        let ended = self.domain.collect();
-        if ended.is_some() {
-            garbage_mut(&mut self.garbage, &self.pending).push_blocks(ended);
+        for domain in std::iter::once(&mut self.domain).chain(&mut self.former) {
+            let ended = domain.collect();
+            if ended.is_some() {
+                garbage_mut(&mut self.garbage, &self.pending).push_blocks(ended);
+            }
         }
+        self.former
+            .retain(|domain| domain.has_snapshots() || domain.pending_bytes() > 0);
         self.garbage.take()
     }
 
@@ -517,17 +542,19 @@ impl Keyspace {
 
     /// Bytes given up and not freed yet; not to be evicted for. Tables count without their entries.
     pub fn pending_bytes(&self) -> u64 {
-        self.pending.bytes() + self.domain.pending_bytes()
+        let former: u64 = self.former.iter().map(Domain::pending_bytes).sum();
+        self.pending.bytes() + self.domain.pending_bytes() + former
     }
 
     /// Bytes that only live snapshots keep (copy-on-write).
     pub fn snapshot_bytes(&self) -> u64 {
-        self.domain.retired_bytes()
+        let former: u64 = self.former.iter().map(Domain::retired_bytes).sum();
+        self.domain.retired_bytes() + former
     }
 
     /// Whether a snapshot is alive.
     pub fn has_snapshots(&self) -> bool {
-        self.domain.has_snapshots()
+        self.domain.has_snapshots() || self.former.iter().any(Domain::has_snapshots)
     }
 
     /// Bytes of a database's table and index, entries excluded (MEMORY STATS' overhead).

@@ -312,6 +312,40 @@ fn large_values_are_given_to_helpers() {
 }
 
 #[test]
+fn a_loaded_keyspace_replaces_one_that_snapshots_see() {
+    let mut keyspace = Keyspace::new(2, 5);
+    for number in 0..500 {
+        let name = format!("old:{number}").into_bytes();
+        keyspace.set_string(1, keyspace.key(&name), b"x", Ttl::None);
+    }
+    let mut snapshot = keyspace.snapshot();
+    let mut fresh = keyspace.detached(77);
+    fresh.set_string(0, fresh.key(b"new"), b"y", Ttl::At(100));
+    keyspace.replace(fresh);
+    assert_eq!(
+        (keyspace.len(0), keyspace.len(1), keyspace.due_count(0, 101)),
+        (1, 0, 1)
+    );
+    assert!(keyspace.has_snapshots() && keyspace.snapshot_bytes() > 0);
+    let mut seen = 0;
+    snapshot.databases[0].for_each(|_| seen += 1);
+    assert_eq!(seen, 500);
+    drop(snapshot);
+    for _ in 0..2 {
+        drop(keyspace.take_garbage());
+    }
+    assert_eq!(
+        (
+            keyspace.pending_objects(),
+            keyspace.pending_bytes(),
+            keyspace.snapshot_bytes()
+        ),
+        (0, 0, 0)
+    );
+    assert!(!keyspace.has_snapshots() && keyspace.former.is_empty());
+}
+
+#[test]
 fn scans_find_what_stays() {
     let mut keyspace = Keyspace::new(1, 9);
     let name = |number: u64| format!("stay:{number}").into_bytes();
