@@ -7,6 +7,7 @@ use mio::net::TcpListener;
 use super::{listen, logging, startup};
 use crate::config::{Config, Id};
 use crate::engine::{Host, MemoryFacts, ProcessFacts};
+use crate::sys::ticks::TickClock;
 use crate::sys::{alloc, clock, file, memory, process};
 
 /// The operating system as the engine sees it.
@@ -18,6 +19,7 @@ pub struct OsHost {
     pub listening: Vec<socket2::Socket>,
     /// Highest memory use seen.
     peak: u64,
+    ticks: TickClock,
 }
 
 impl OsHost {
@@ -55,7 +57,7 @@ impl OsHost {
 impl Host for OsHost {
     #[inline]
     fn monotonic_ns(&mut self) -> u64 {
-        clock::monotonic_ns()
+        self.ticks.now_ns()
     }
 
     fn unix_us(&mut self) -> i64 {

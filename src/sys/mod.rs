@@ -5,6 +5,7 @@
 //! | `alloc` | the global allocator and `used_memory` |
 //! | `memory` | resident size, the allocator's statistics |
 //! | `clock` | clocks, processor time |
+//! | `ticks` | the clock that is read for every command |
 //! | `cpu` | affinity, priorities |
 //! | `process` | signals, daemonising, pid file, systemd, file limit, names |
 //! | `syslog` | the system's log |
@@ -17,3 +18,4 @@ pub mod file;
 pub mod memory;
 pub mod process;
 pub mod syslog;
+pub mod ticks;
