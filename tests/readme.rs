@@ -1,4 +1,5 @@
 //! Holds what README.md lists to what is there: dependencies, and directives without effect.
+#![allow(clippy::unwrap_used)] // also outside of the test functions
 
 use std::collections::BTreeSet;
 use std::fs;
