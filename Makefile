@@ -23,3 +23,6 @@ install: build
 	install -D -m 755 target/release/redoxide-server $(DESTDIR)$(PREFIX)/bin/redoxide-server
 	for name in redis-server redis-check-rdb redis-check-aof redis-sentinel; do \
 	  ln -sf redoxide-server $(DESTDIR)$(PREFIX)/bin/$$name; done
+
+sanitize:
+	.ci/sanitize

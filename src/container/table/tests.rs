@@ -257,18 +257,23 @@ fn planted_fault(fault: u8) {
     }
     let (view, _) = both.snapshot();
     planted::plant(fault);
-    let started = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&started);
+    // Relaxed flags order nothing: the sanitizers must see the reads and writes as concurrent.
+    let flags = Arc::new((AtomicBool::new(false), AtomicBool::new(false)));
+    let shared = Arc::clone(&flags);
     let reader = std::thread::spawn(move || {
         let mut view = view;
         let mut sum = 0u64;
-        for _ in 0..200 {
+        let mut last = false;
+        while !last {
+            last = shared.1.load(Ordering::Relaxed);
             view.for_each(|pair| sum = sum.wrapping_add(pair.value));
-            flag.store(true, Ordering::Relaxed);
+            shared.0.store(true, Ordering::Relaxed);
+            // Rare passes: ThreadSanitizer drops a report when its history no longer has the read.
+            std::thread::sleep(std::time::Duration::from_millis(5));
         }
         std::hint::black_box(sum);
     });
-    while !started.load(Ordering::Relaxed) {
+    while !flags.0.load(Ordering::Relaxed) {
         std::thread::yield_now();
     }
     for key in 0..2000 {
@@ -280,6 +285,7 @@ fn planted_fault(fault: u8) {
             pair.value = 1;
         }
     }
+    flags.1.store(true, Ordering::Relaxed);
     reader.join().unwrap();
     planted::plant(0);
 }

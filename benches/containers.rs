@@ -1,0 +1,433 @@
+//! Micro-benchmarks of the containers against `hashbrown` and `BTreeMap`.
+//!
+//! `cargo bench --bench containers -- [table|tree] [KEYS] [VALUE-BYTES]` (2,000,000 and 64 by default).
+//! Keys have 16 bytes; both tables hold the server's own entries and hash alike, so the difference is
+//! the table. Figures are nanoseconds a call over random keys unless a unit is given.
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use redoxide::base::hash::HashSeed;
+use redoxide::base::prng::Prng;
+use redoxide::container::{CowTable, CowTree, Domain, Lookup, Owned};
+use redoxide::sys::alloc::used_memory;
+use redoxide::types::{Entry, Value};
+
+const WINDOW: usize = 16;
+
+fn main() {
+    let args: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|arg| !arg.starts_with("--"))
+        .collect();
+    let what = args.first().map_or("all", String::as_str);
+    let keys = args
+        .get(1)
+        .and_then(|arg| arg.parse().ok())
+        .unwrap_or(2_000_000);
+    let value_bytes = args.get(2).and_then(|arg| arg.parse().ok()).unwrap_or(64);
+    if what != "tree" {
+        println!("{keys} keys of 16 bytes, values of {value_bytes} bytes");
+        table(keys, value_bytes);
+        hashbrown(keys, value_bytes);
+    }
+    if what != "table" {
+        tree(keys.min(1_000_000));
+        btree(keys.min(1_000_000));
+    }
+}
+
+struct Timed<'a> {
+    name: &'a str,
+    start: Instant,
+}
+
+fn timed(name: &str) -> Timed<'_> {
+    Timed {
+        name,
+        start: Instant::now(),
+    }
+}
+
+impl Timed<'_> {
+    fn over(self, calls: usize) {
+        let each = self.start.elapsed().as_nanos() as f64 / calls.max(1) as f64;
+        println!("  {:<44}{each:>10.1} ns", self.name);
+    }
+}
+
+fn key(number: usize) -> [u8; 16] {
+    let mut key = *b"key:000000000000";
+    let (mut at, mut rest) = (15, number);
+    while rest > 0 {
+        key[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        at -= 1;
+    }
+    key
+}
+
+/// A random order of keys, made before the clock starts.
+fn order(keys: usize, calls: usize, seed: u64) -> Vec<u32> {
+    let mut prng = Prng::new(seed);
+    (0..calls).map(|_| prng.below(keys as u64) as u32).collect()
+}
+
+fn entry(key: &[u8], value: &[u8]) -> Owned<Entry> {
+    Entry::new(key, Value::raw(value, false), None, 0)
+}
+
+fn table(keys: usize, value_bytes: usize) {
+    println!("CowTable");
+    let seed = HashSeed::new(7);
+    let value = vec![b'v'; value_bytes];
+    let mut domain = Domain::new();
+    let mut table: CowTable<Entry> = CowTable::new(&domain, seed, 1);
+    let before = used_memory();
+    let mut longest = Duration::ZERO;
+    let clock = timed("SET new, growing from empty");
+    for number in 0..keys {
+        let key = key(number);
+        let hash = seed.hash(&key);
+        let start = Instant::now();
+        if let Lookup::Vacant(vacant) = table.lookup(&mut domain, hash, |entry| entry.key() == key)
+        {
+            vacant.insert(entry(&key, &value));
+        }
+        longest = longest.max(start.elapsed());
+    }
+    clock.over(keys);
+    println!(
+        "  {:<44}{:>10.1} us",
+        "longest insert",
+        longest.as_nanos() as f64 / 1e3
+    );
+    let bytes = (used_memory() - before) as f64;
+    println!("  {:<44}{:>10.1}", "bytes a key", bytes / keys as f64);
+    println!(
+        "  {:<44}{:>10.1}",
+        "of that the table",
+        table.memory_bytes() as f64 / keys as f64
+    );
+
+    let calls = keys.min(2_000_000);
+    let hits = order(keys, calls, 1);
+    let clock = timed("GET");
+    for &number in &hits {
+        let key = key(number as usize);
+        black_box(table.find(seed.hash(&key), |entry| entry.key() == key));
+    }
+    clock.over(calls);
+    let clock = timed("GET absent");
+    for &number in &hits {
+        let key = key(number as usize + keys);
+        black_box(table.find(seed.hash(&key), |entry| entry.key() == key));
+    }
+    clock.over(calls);
+    let clock = timed("GET, windows of 16 with prefetch");
+    for window in hits.chunks(WINDOW) {
+        let keys: Vec<[u8; 16]> = window.iter().map(|&number| key(number as usize)).collect();
+        let hashes: Vec<u64> = keys.iter().map(|key| seed.hash(key)).collect();
+        table.prefetch(&hashes);
+        for (key, &hash) in keys.iter().zip(&hashes) {
+            black_box(
+                table
+                    .find(hash, |entry| entry.key() == key)
+                    .map(|entry| entry.string().len()),
+            );
+        }
+    }
+    clock.over(calls);
+
+    let clock = timed("SET in place");
+    for &number in &hits {
+        let key = key(number as usize);
+        if let Some(entry) =
+            table.entry_mut(&mut domain, seed.hash(&key), |entry| entry.key() == key)
+        {
+            black_box(entry.try_store(Value::raw(&value, false), None).is_ok());
+        }
+    }
+    clock.over(calls);
+    let clock = timed("SET replacing the entry");
+    for &number in &hits {
+        let key = key(number as usize);
+        if let Some(mut old) =
+            table.find_mut(&mut domain, seed.hash(&key), |entry| entry.key() == key)
+        {
+            drop(old.replace(entry(&key, &value)));
+        }
+    }
+    clock.over(calls);
+
+    let clock = timed("SCAN");
+    let (mut cursor, mut seen) = (0, 0);
+    loop {
+        cursor = table.scan(cursor, |entry| seen += black_box(entry.key()).len() / 16);
+        if cursor == 0 {
+            break;
+        }
+    }
+    clock.over(seen);
+    let mut prng = Prng::new(9);
+    let clock = timed("random entry");
+    for _ in 0..100_000 {
+        black_box(table.random(|| prng.next_u64()));
+    }
+    clock.over(100_000);
+
+    let start = Instant::now();
+    let pin = domain.snapshot();
+    let mut view = table.view(&domain, &pin);
+    let pause = start.elapsed();
+    drop(pin);
+    println!(
+        "  {:<44}{:>10.2} us",
+        "snapshot",
+        pause.as_nanos() as f64 / 1e3
+    );
+    let mut set = |number: u32| {
+        let key = key(number as usize);
+        let start = Instant::now();
+        if let Some(entry) =
+            table.entry_mut(&mut domain, seed.hash(&key), |entry| entry.key() == key)
+        {
+            black_box(entry.try_store(Value::raw(&value, false), None).is_ok());
+        }
+        start.elapsed()
+    };
+    println!(
+        "  {:<44}{:>10.1} us",
+        "first write after",
+        set(hits[0]).as_nanos() as f64 / 1e3
+    );
+    let writes = &hits[1..hits.len().min(100_001)];
+    let clock = timed("SET under a snapshot, first 100,000");
+    let dearest = writes
+        .iter()
+        .map(|&number| set(number))
+        .max()
+        .unwrap_or_default();
+    clock.over(writes.len());
+    println!(
+        "  {:<44}{:>10.1} us",
+        "dearest of them",
+        dearest.as_nanos() as f64 / 1e3
+    );
+    let clock = timed("walk of the snapshot");
+    let mut seen = 0;
+    view.for_each(|entry| seen += black_box(entry.string().len() / value_bytes));
+    clock.over(seen);
+    drop(view);
+    let start = Instant::now();
+    let garbage = domain.collect();
+    println!(
+        "  {:<44}{:>10.2} us",
+        "end of the snapshot, loop",
+        start.elapsed().as_nanos() as f64 / 1e3
+    );
+    let start = Instant::now();
+    drop(garbage);
+    println!(
+        "  {:<44}{:>10.1} us",
+        "end of the snapshot, helper",
+        start.elapsed().as_nanos() as f64 / 1e3
+    );
+
+    let clock = timed("DEL of all");
+    let mut longest = Duration::ZERO;
+    for number in 0..keys {
+        let key = key(number);
+        let hash = seed.hash(&key);
+        let start = Instant::now();
+        drop(table.remove(&mut domain, hash, |entry| entry.key() == key));
+        longest = longest.max(start.elapsed());
+    }
+    clock.over(keys);
+    println!(
+        "  {:<44}{:>10.1} us",
+        "longest DEL",
+        longest.as_nanos() as f64 / 1e3
+    );
+    println!(
+        "  {:<44}{:>10}",
+        "bytes left in the table",
+        table.memory_bytes()
+    );
+}
+
+fn hashbrown(keys: usize, value_bytes: usize) {
+    println!("hashbrown");
+    let seed = HashSeed::new(7);
+    let value = vec![b'v'; value_bytes];
+    let mut table: hashbrown::HashTable<Owned<Entry>> = hashbrown::HashTable::new();
+    let hasher = |entry: &Owned<Entry>| seed.hash(entry.key());
+    let before = used_memory();
+    let mut longest = Duration::ZERO;
+    let clock = timed("SET new, growing from empty");
+    for number in 0..keys {
+        let key = key(number);
+        let hash = seed.hash(&key);
+        let start = Instant::now();
+        if table.find(hash, |entry| entry.key() == key).is_none() {
+            table.insert_unique(hash, entry(&key, &value), hasher);
+        }
+        longest = longest.max(start.elapsed());
+    }
+    clock.over(keys);
+    println!(
+        "  {:<44}{:>10.1} us",
+        "longest insert",
+        longest.as_nanos() as f64 / 1e3
+    );
+    println!(
+        "  {:<44}{:>10.1}",
+        "bytes a key",
+        (used_memory() - before) as f64 / keys as f64
+    );
+    let calls = keys.min(2_000_000);
+    let hits = order(keys, calls, 1);
+    let clock = timed("GET");
+    for &number in &hits {
+        let key = key(number as usize);
+        black_box(table.find(seed.hash(&key), |entry| entry.key() == key));
+    }
+    clock.over(calls);
+    let clock = timed("GET absent");
+    for &number in &hits {
+        let key = key(number as usize + keys);
+        black_box(table.find(seed.hash(&key), |entry| entry.key() == key));
+    }
+    clock.over(calls);
+    let clock = timed("SET in place");
+    for &number in &hits {
+        let key = key(number as usize);
+        if let Some(entry) = table.find_mut(seed.hash(&key), |entry| entry.key() == key) {
+            black_box(entry.try_store(Value::raw(&value, false), None).is_ok());
+        }
+    }
+    clock.over(calls);
+    let clock = timed("SET replacing the entry");
+    for &number in &hits {
+        let key = key(number as usize);
+        if let Some(old) = table.find_mut(seed.hash(&key), |entry| entry.key() == key) {
+            *old = entry(&key, &value);
+        }
+    }
+    clock.over(calls);
+    let clock = timed("walk");
+    let seen = table
+        .iter()
+        .map(|entry| black_box(entry.key()).len() / 16)
+        .sum();
+    clock.over(seen);
+    let clock = timed("DEL of all");
+    for number in 0..keys {
+        let key = key(number);
+        if let Ok(found) = table.find_entry(seed.hash(&key), |entry| entry.key() == key) {
+            drop(found.remove());
+        }
+    }
+    clock.over(keys);
+}
+
+fn tree(keys: usize) {
+    println!("CowTree, {keys} numbers");
+    let mut prng = Prng::new(3);
+    let numbers: Vec<u64> = (0..keys).map(|_| prng.next_u64()).collect();
+    let mut domain = Domain::new();
+    let mut tree = CowTree::new(&domain);
+    let before = used_memory();
+    let clock = timed("insert in order of value");
+    for &number in &numbers {
+        black_box(tree.insert_by(&mut domain, number, u64::cmp).is_ok());
+    }
+    clock.over(keys);
+    println!(
+        "  {:<44}{:>10.1}",
+        "bytes an item",
+        (used_memory() - before) as f64 / keys as f64
+    );
+    let hits = order(keys, keys, 4);
+    let clock = timed("get by value");
+    for &at in &hits {
+        black_box(tree.get_by(|other| other.cmp(&numbers[at as usize])));
+    }
+    clock.over(keys);
+    let clock = timed("rank");
+    for &at in &hits {
+        black_box(tree.find(|other| other.cmp(&numbers[at as usize])).is_ok());
+    }
+    clock.over(keys);
+    let clock = timed("by rank");
+    for &at in &hits {
+        black_box(tree.get(u64::from(at)));
+    }
+    clock.over(keys);
+    let clock = timed("walk");
+    black_box(tree.iter().sum::<u64>());
+    clock.over(keys);
+    let cuts = 1000;
+    let clock = timed("split and join");
+    for &at in &hits[..cuts] {
+        let right = tree.split_off(&mut domain, u64::from(at));
+        tree.append(&mut domain, right);
+    }
+    clock.over(cuts);
+    let start = Instant::now();
+    let pin = domain.snapshot();
+    let view = tree.view(&domain, &pin);
+    println!(
+        "  {:<44}{:>10.2} us",
+        "snapshot",
+        start.elapsed().as_nanos() as f64 / 1e3
+    );
+    let start = Instant::now();
+    tree.update(&mut domain, u64::from(hits[0]), |number, _| *number ^= 1);
+    println!(
+        "  {:<44}{:>10.1} us",
+        "first write after",
+        start.elapsed().as_nanos() as f64 / 1e3
+    );
+    tree.update(&mut domain, u64::from(hits[0]), |number, _| *number ^= 1);
+    drop((view, pin));
+    drop(domain.collect());
+    let clock = timed("delete by value");
+    for &number in &numbers {
+        black_box(tree.remove_by(&mut domain, |other| other.cmp(&number)));
+    }
+    clock.over(keys);
+}
+
+fn btree(keys: usize) {
+    println!("BTreeMap, {keys} numbers");
+    let mut prng = Prng::new(3);
+    let numbers: Vec<u64> = (0..keys).map(|_| prng.next_u64()).collect();
+    let mut tree = BTreeMap::new();
+    let before = used_memory();
+    let clock = timed("insert in order of value");
+    for &number in &numbers {
+        black_box(tree.insert(number, ()));
+    }
+    clock.over(keys);
+    println!(
+        "  {:<44}{:>10.1}",
+        "bytes an item",
+        (used_memory() - before) as f64 / keys as f64
+    );
+    let hits = order(keys, keys, 4);
+    let clock = timed("get by value");
+    for &at in &hits {
+        black_box(tree.get(&numbers[at as usize]));
+    }
+    clock.over(keys);
+    let clock = timed("walk");
+    black_box(tree.keys().sum::<u64>());
+    clock.over(keys);
+    let clock = timed("delete by value");
+    for number in &numbers {
+        black_box(tree.remove(number));
+    }
+    clock.over(keys);
+}
