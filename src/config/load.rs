@@ -12,7 +12,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use super::table::{Config, Effect, Id, MULTI_ARG, find};
-use super::value::Origin;
+use super::value::{Origin, Text};
 use crate::base::quote::{push_quoted, split_args};
 
 /// Includes inside includes: deeper is taken for a loop.
@@ -147,8 +147,10 @@ impl Config {
             files,
             seen: HashSet::new(),
             depth: 0,
+            default_user: None,
         };
         loader.text(&text)?;
+        loader.settle_default_user()?;
         let Loader { config, files, .. } = loader;
         if let Some(path) = config.logfile.get().map(|_| config.logfile.path()) {
             files.try_append(path).map_err(|error| LoadError::Invalid {
@@ -166,6 +168,7 @@ impl Config {
             files,
             seen: HashSet::new(),
             depth: 0,
+            default_user: None,
         };
         loader.text(text)?;
         Ok(loader.config)
@@ -238,9 +241,37 @@ struct Loader<'a> {
     /// Directives met so far.
     seen: HashSet<Id>,
     depth: usize,
+    /// A `user default` line.
+    default_user: Option<(DefaultUser, Vec<u8>)>,
 }
 
 impl Loader<'_> {
+    /// Holds the `user default` line against `requirepass`: both say who needs a password.
+    fn settle_default_user(&mut self) -> Result<(), LoadError> {
+        let Some((user, line)) = self.default_user.take() else {
+            return Ok(());
+        };
+        let wanted = match self.config.requirepass.get() {
+            Some(password) => vec![password_hash(password).into_bytes()],
+            None => Vec::new(),
+        };
+        if user.passwords == wanted {
+            return Ok(());
+        }
+        if let (Some(password), None) = (user.clear, self.config.requirepass.get()) {
+            self.config.requirepass = password;
+            return Ok(());
+        }
+        let text = String::from_utf8_lossy(&line).into_owned();
+        Err(LoadError::Invalid {
+            line: None,
+            reason: format!(
+                "redoxide knows the password of the default user from requirepass alone, which \
+                 does not agree with '{text}'"
+            ),
+        })
+    }
+
     fn text(&mut self, text: &[u8]) -> Result<(), LoadError> {
         for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
             let line = trim(line);
@@ -326,7 +357,10 @@ impl Loader<'_> {
                 | b"io-threads-do-reads",
                 [_],
             ) => Ok(()),
-            (b"user", [user, rules @ ..]) => harmless_user(user, rules),
+            (b"user", [user, rules @ ..]) => {
+                self.default_user = Some((default_user(user, rules)?, line.to_vec()));
+                Ok(())
+            }
             (b"loadmodule", [_, ..]) => {
                 Err("redoxide refuses this directive: modules cannot be loaded".into())
             }
@@ -384,41 +418,53 @@ impl From<std::borrow::Cow<'static, str>> for Problem {
     }
 }
 
-/// Accepts a `user` line that grants the default user everything without a password, which Redis
-/// writes on CONFIG REWRITE; any other would restrict access, and that is not implemented yet.
-fn harmless_user(user: &[u8], rules: &[Vec<u8>]) -> Result<(), Problem> {
-    let has = |names: &[&[u8]]| {
-        rules
-            .iter()
-            .any(|rule| names.iter().any(|name| rule.eq_ignore_ascii_case(name)))
-    };
-    const KNOWN: [&[u8]; 11] = [
-        b"on",
-        b"nopass",
-        b"sanitize-payload",
-        b"skip-sanitize-payload",
-        b"~*",
-        b"allkeys",
-        b"&*",
-        b"allchannels",
-        b"+@all",
-        b"allcommands",
-        b"reset",
-    ];
-    let known = rules
-        .iter()
-        .all(|rule| KNOWN.iter().any(|name| rule.eq_ignore_ascii_case(name)));
-    let harmless = user == b"default"
-        && known
-        && has(&[b"on"])
-        && has(&[b"nopass"])
-        && has(&[b"~*", b"allkeys"])
-        && has(&[b"&*", b"allchannels"])
-        && has(&[b"+@all", b"allcommands"]);
-    if harmless {
-        return Ok(());
+/// The passwords of a `user` line that grants the default user everything, which CONFIG REWRITE
+/// writes; any other line would restrict access, and that is not implemented yet.
+fn default_user(user: &[u8], rules: &[Vec<u8>]) -> Result<DefaultUser, Problem> {
+    const REFUSAL: &str =
+        "redoxide refuses this directive: access control lists are not implemented yet";
+    let mut found = DefaultUser::default();
+    let mut granted = [false; 4];
+    for rule in rules {
+        match rule.to_ascii_lowercase().as_slice() {
+            b"on" => granted[0] = true,
+            b"~*" | b"allkeys" => granted[1] = true,
+            b"&*" | b"allchannels" => granted[2] = true,
+            b"+@all" | b"allcommands" => granted[3] = true,
+            b"nopass" => found.passwords = Vec::new(),
+            b"sanitize-payload" | b"skip-sanitize-payload" | b"reset" => {}
+            hash if hash.len() == 65 && hash.starts_with(b"#") => {
+                found.passwords.push(hash[1..].to_vec());
+            }
+            _ if rule.starts_with(b">") => {
+                found.passwords.push(password_hash(&rule[1..]).into_bytes());
+                found.clear = Some(Text(rule[1..].to_vec()));
+            }
+            _ => return Err(REFUSAL.into()),
+        }
     }
-    Err("redoxide refuses this directive: access control lists are not implemented yet".into())
+    if user != b"default" || granted != [true; 4] || found.passwords.len() > 1 {
+        return Err(REFUSAL.into());
+    }
+    Ok(found)
+}
+
+/// What a `user default` line says.
+#[derive(Default)]
+struct DefaultUser {
+    /// Hashes; none: no password is needed.
+    passwords: Vec<Vec<u8>>,
+    /// The password, when the line has it in clear.
+    clear: Option<Text>,
+}
+
+/// The hash of a password as `user` lines carry it: SHA-256 in hexadecimal.
+pub(super) fn password_hash(password: &[u8]) -> String {
+    use sha2::Digest;
+    sha2::Sha256::digest(password)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 pub(super) fn trim(line: &[u8]) -> &[u8] {
@@ -432,4 +478,167 @@ pub(super) fn trim(line: &[u8]) -> &[u8] {
         .rposition(|byte| !blank(byte))
         .map_or(start, |last| last + 1);
     &line[start..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// Files in memory; `*` in a pattern matches anything.
+    #[derive(Default)]
+    struct Memory(BTreeMap<PathBuf, &'static str>);
+
+    impl Files for Memory {
+        fn read(&mut self, path: &Path) -> io::Result<Vec<u8>> {
+            let text = self.0.get(path).ok_or(io::ErrorKind::NotFound)?;
+            Ok(text.as_bytes().to_vec())
+        }
+        fn read_stdin(&mut self) -> io::Result<Vec<u8>> {
+            Ok(b"timeout 77\n".to_vec())
+        }
+        fn expand(&mut self, pattern: &Path) -> Vec<PathBuf> {
+            let matches = |path: &PathBuf| {
+                let (pattern, path) = (pattern.as_os_str(), path.as_os_str());
+                crate::base::glob::matches(pattern.as_bytes(), path.as_bytes(), false)
+            };
+            self.0
+                .keys()
+                .filter(|path| matches(path))
+                .cloned()
+                .collect()
+        }
+        fn change_dir(&mut self, _path: &Path) -> io::Result<()> {
+            Ok(())
+        }
+        fn current_dir(&mut self) -> PathBuf {
+            PathBuf::from("/here")
+        }
+        fn try_append(&mut self, _path: &Path) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn load(args: &[&str], files: &[(&str, &'static str)]) -> Result<Config, String> {
+        let args: Vec<OsString> = args.iter().map(OsString::from).collect();
+        let files = files
+            .iter()
+            .map(|(path, text)| (PathBuf::from(path), *text))
+            .collect();
+        Config::load(&args, &mut Memory(files)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn file_then_standard_input_then_command_line() {
+        let files = [("a.conf", "timeout 5\nhz 20\nport 1\n")];
+        let config = load(&["a.conf", "-", "--port", "3"], &files).unwrap();
+        assert_eq!((config.timeout, config.hz, config.port), (77, 20, 3));
+        assert_eq!(config.file, Some(PathBuf::from("/here/a.conf")));
+        assert_eq!(load(&[], &[]).unwrap().port, 6379);
+    }
+
+    #[test]
+    fn save_points_add_up_after_the_first() {
+        let points =
+            |args: &[&str]| String::from_utf8(load(args, &[]).unwrap().show(Id::save)).unwrap();
+        assert_eq!(points(&[]), "3600 1 300 100 60 10000");
+        assert_eq!(points(&["--save", ""]), "");
+        assert_eq!(points(&["--save"]), "");
+        assert_eq!(
+            points(&["--save", "900", "1", "--save", "300 10"]),
+            "900 1 300 10"
+        );
+        assert_eq!(
+            points(&["--save", "900", "1", "--save", "", "--save", "5", "6"]),
+            "5 6"
+        );
+    }
+
+    #[test]
+    fn values_may_look_like_options() {
+        let config = load(&["--requirepass", "--secret", "--hz", "20"], &[]).unwrap();
+        assert_eq!(config.requirepass.get(), Some(&b"--secret"[..]));
+        assert_eq!(config.hz, 20);
+        let config = load(&["--replicaof", "h 1", "--hz 30"], &[]).unwrap();
+        assert_eq!(config.replicaof.0, Some(("h".to_owned(), 1)));
+        assert_eq!(config.hz, 30);
+    }
+
+    #[test]
+    fn includes_follow_patterns_and_end() {
+        let files = [
+            ("m.conf", "include d/*.conf\nhz 30"),
+            ("d/a.conf", "hz 20"),
+            ("d/b.conf", "timeout 9"),
+        ];
+        let config = load(&["m.conf"], &files).unwrap();
+        assert_eq!((config.hz, config.timeout), (30, 9));
+        assert!(
+            load(&["m.conf"], &[("m.conf", "include m.conf")])
+                .unwrap_err()
+                .contains("nested")
+        );
+        assert!(
+            load(&["m.conf"], &[("m.conf", "include none")])
+                .unwrap_err()
+                .contains("can't open")
+        );
+        assert!(load(&["m.conf"], &[("m.conf", "include none*")]).is_ok());
+    }
+
+    #[test]
+    fn what_would_restrict_access_is_not_ignored() {
+        for line in [
+            "aclfile x",
+            "user alice on",
+            "user default off",
+            "user default on ~*",
+            "tls-port 1",
+            "user default on nopass ~* &* -@all",
+            "user default on >a >b ~* &* +@all",
+            "user default on #00 ~* &* +@all",
+            "loadmodule x.so",
+            "cluster-enabled yes",
+        ] {
+            let text: &'static str = Box::leak(line.to_owned().into_boxed_str());
+            assert!(
+                load(&["a"], &[("a", text)])
+                    .unwrap_err()
+                    .contains("redoxide"),
+                "{line}"
+            );
+        }
+        let text = "user default on nopass sanitize-payload ~* &* +@all\ntls-port 0";
+        assert!(load(&["a"], &[("a", text)]).is_ok());
+        let config = load(&["a"], &[("a", "user default on >secret ~* &* +@all")]).unwrap();
+        assert_eq!(config.requirepass.get(), Some(&b"secret"[..]));
+    }
+
+    #[test]
+    fn renames_know_their_line() {
+        let config = load(
+            &["a"],
+            &[(
+                "a",
+                "\nrename-command GET \"\"\nhz 10\nrename-command SET S\n",
+            )],
+        )
+        .unwrap();
+        let lines: Vec<usize> = config
+            .renames
+            .iter()
+            .map(|rename| rename.line.number)
+            .collect();
+        assert_eq!(lines, [2, 4]);
+        let error = LoadError::at(
+            config.renames[0].line.clone(),
+            "No such command in rename-command",
+        );
+        assert!(
+            error
+                .to_string()
+                .contains("at line 2\n>>> 'rename-command GET \"\"'\nNo such")
+        );
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::load::trim;
+use super::load::{password_hash, trim};
 use super::table::{Config, DIRECTIVES, Id, find};
 use crate::base::quote::split_args;
 
@@ -20,19 +20,38 @@ impl Config {
         for row in DIRECTIVES {
             let default_lines = (row.get)(&default).lines(row);
             for line in (row.get)(self).lines(row) {
-                // Save points are spelled out even when they are the default.
-                let forced = row.id == Id::save || !default_lines.contains(&line);
-                file.replace(row.id, line, forced);
+                // These are spelled out even when they are the default.
+                let always = matches!(row.id, Id::save | Id::latency_tracking_info_percentiles);
+                let forced = always || !default_lines.contains(&line);
+                file.replace(Key::Directive(row.id), line, forced);
             }
         }
+        file.replace(Key::User, self.default_user_line(), true);
         file.finish()
     }
+}
+
+impl Config {
+    /// The default user, who may do everything, as a `user` line.
+    fn default_user_line(&self) -> Vec<u8> {
+        let password = match self.requirepass.get() {
+            Some(password) => format!("sanitize-payload #{}", password_hash(password)),
+            None => "nopass sanitize-payload".to_owned(),
+        };
+        format!("user default on {password} ~* &* +@all").into_bytes()
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Key {
+    Directive(Id),
+    User,
 }
 
 struct File {
     lines: Vec<Vec<u8>>,
     /// The old lines of each directive that were not replaced yet.
-    places: HashMap<Id, VecDeque<usize>>,
+    places: HashMap<Key, VecDeque<usize>>,
     signed: bool,
 }
 
@@ -70,8 +89,8 @@ impl File {
         file
     }
 
-    fn replace(&mut self, id: Id, line: Vec<u8>, forced: bool) {
-        match self.places.get_mut(&id).and_then(VecDeque::pop_front) {
+    fn replace(&mut self, key: Key, line: Vec<u8>, forced: bool) {
+        match self.places.get_mut(&key).and_then(VecDeque::pop_front) {
             Some(place) => self.lines[place] = line,
             None if !forced => {}
             None => {
@@ -104,12 +123,13 @@ impl File {
 }
 
 /// What a line's first word names: a directive, a line kept as it is, or nothing known.
-fn file_key(name: &[u8]) -> Option<Option<Id>> {
+fn file_key(name: &[u8]) -> Option<Option<Key>> {
     if let Some(row) = find(name) {
-        return Some(Some(row.id));
+        return Some(Some(Key::Directive(row.id)));
     }
     match name.to_ascii_lowercase().as_slice() {
-        b"rename-command" | b"include" | b"user" | b"loadmodule" | b"sentinel" => Some(None),
+        b"user" => Some(Some(Key::User)),
+        b"rename-command" | b"include" | b"loadmodule" | b"sentinel" => Some(None),
         _ => None,
     }
 }
