@@ -574,12 +574,12 @@ mod tests {
                 .select(group[0].db as usize, group.len() as u64, expires as u64)
                 .unwrap();
             for key in group {
-                let mut pieces = key.value.chunks(1000);
+                let pieces = key.value.chunks(1000);
                 let value = match crate::base::num::parse_i64(&key.value) {
                     Some(value) => StringSource::Int(value),
                     None if key.value.len() > 100_000 => StringSource::Pieces {
                         length: key.value.len() as u64,
-                        pieces: &mut pieces,
+                        pieces: Box::new(pieces),
                     },
                     None => StringSource::Bytes(&key.value),
                 };

@@ -14,6 +14,8 @@ use super::{
 };
 use crate::base::crc64::crc64;
 use crate::base::time::UnixMs;
+use crate::keyspace::Snapshot;
+use crate::types::{Entry, StringRef, access};
 
 /// The sink gets chunks of about this size.
 pub const CHUNK_BYTES: usize = 128 << 10;
@@ -51,6 +53,36 @@ impl Default for EncodeOptions {
     }
 }
 
+/// Writes a whole snapshot. `now` is the clock for idle times.
+///
+/// Holds the snapshot only while it runs; the flag to stop is looked at every few keys.
+pub fn encode_snapshot(
+    snapshot: &mut Snapshot,
+    options: &EncodeOptions,
+    now: UnixMs,
+    progress: &Progress,
+    sink: impl FnMut(&mut Vec<u8>) -> io::Result<()>,
+) -> Result<Written, EncodeError> {
+    let mut encoder = Encoder::new(options, progress, sink)?;
+    for database in &mut snapshot.databases {
+        encoder.select(
+            database.index,
+            database.len() as u64,
+            database.expires as u64,
+        )?;
+        let mut result = Ok(());
+        while result.is_ok()
+            && database.visit_next(|found| {
+                if result.is_ok() {
+                    result = encoder.entry(found, now);
+                }
+            })
+        {}
+        result?;
+    }
+    encoder.finish()
+}
+
 /// Which access data is written: it follows maxmemory-policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeepAccess {
@@ -59,7 +91,10 @@ pub enum KeepAccess {
     /// An LRU policy: IDLE.
     Idle,
     /// An LFU policy: FREQ.
-    Frequency,
+    Frequency {
+        /// lfu-decay-time.
+        decay_minutes: u32,
+    },
 }
 
 /// Where a replica that loads the file stands in its master's stream.
@@ -221,6 +256,34 @@ where
         self.flush_full()
     }
 
+    /// A key of a snapshot.
+    #[inline]
+    fn entry(&mut self, entry: &Entry, now: UnixMs) -> Result<(), EncodeError> {
+        let access = match self.access {
+            KeepAccess::None => Access::Unknown,
+            KeepAccess::Idle => Access::Idle(access::lru_idle_seconds(entry.access(), now)),
+            KeepAccess::Frequency { decay_minutes } => {
+                Access::Frequency(access::lfu_counter(entry.access(), now, decay_minutes))
+            }
+        };
+        let (key, expire_at_ms) = (entry.key(), entry.expire_at());
+        match entry.string() {
+            StringRef::Int(value) => {
+                self.string_key(key, StringSource::Int(value), expire_at_ms, access)
+            }
+            StringRef::Bytes(bytes) => {
+                self.string_key(key, StringSource::Bytes(bytes), expire_at_ms, access)
+            }
+            StringRef::Chunked(chunks) => {
+                let source = StringSource::Pieces {
+                    length: chunks.len() as u64,
+                    pieces: Box::new(chunks.pieces(0, chunks.len())),
+                };
+                self.string_key(key, source, expire_at_ms, access)
+            }
+        }
+    }
+
     /// A key with a string value.
     pub fn string_key(
         &mut self,
@@ -266,10 +329,10 @@ where
                 self.chunk.push(opcode::IDLE);
                 push_length(&mut self.chunk, seconds);
             }
-            (KeepAccess::Frequency, Access::Frequency(counter)) => {
+            (KeepAccess::Frequency { .. }, Access::Frequency(counter)) => {
                 self.chunk.extend_from_slice(&[opcode::FREQ, counter]);
             }
-            (KeepAccess::None | KeepAccess::Idle | KeepAccess::Frequency, _) => {}
+            (KeepAccess::None | KeepAccess::Idle | KeepAccess::Frequency { .. }, _) => {}
         }
     }
 
@@ -394,7 +457,7 @@ where
 }
 
 /// The pieces of a string that does not stand in one place.
-pub type Pieces<'p> = &'p mut dyn Iterator<Item = &'p [u8]>;
+pub type Pieces<'p> = Box<dyn Iterator<Item = &'p [u8]> + 'p>;
 
 /// A string value to write.
 pub enum StringSource<'p> {

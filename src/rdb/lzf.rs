@@ -31,6 +31,9 @@ const SHORT_BITS: u32 = 12;
 const LONG_BITS: u32 = 14;
 const SHORT_BYTES: usize = 4096;
 
+/// The search's step grows by one byte for each `1 << SKIP_SHIFT` literals without a match.
+const SKIP_SHIFT: u32 = 5;
+
 /// A stream that is not LZF, or does not have the length it claims.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Corrupt;
@@ -60,7 +63,8 @@ impl Compressor {
     /// Appends the compressed form of `data` to `out` and returns its length; returns `None` and
     /// leaves `out` as it was when that would take more than `bytes_max` bytes.
     ///
-    /// Runs of literals are searched with growing steps, so incompressible input costs little.
+    /// Runs of literals are searched with growing steps, and a match has at least four bytes (one
+    /// of three would save at most one): incompressible input costs little.
     // Indexes come from positions inside `data` that the loop has bounded, and slots are masked.
     #[allow(clippy::indexing_slicing)]
     pub fn compress(&mut self, data: &[u8], out: &mut Vec<u8>, bytes_max: usize) -> Option<usize> {
@@ -86,7 +90,7 @@ impl Compressor {
         let mut literals = 0; // where the literals not yet written start
         let mut position = 0;
         while position <= end {
-            let word = word(data, position) & 0x00ff_ffff;
+            let word = word(data, position);
             let slot = (word.wrapping_mul(0x9e37_79b1) >> (32 - bits)) as usize;
             let seen = self.slots[slot];
             self.slots[slot] = base + position as u32;
@@ -94,16 +98,16 @@ impl Compressor {
             let reference = seen.wrapping_sub(base) as usize;
             if reference >= position
                 || position - reference > DISTANCE_MAX
-                || self::word(data, reference) & 0x00ff_ffff != word
+                || self::word(data, reference) != word
             {
-                position += 1 + ((position - literals) >> 6);
+                position += 1 + ((position - literals) >> SKIP_SHIFT);
                 continue;
             }
             let longest = COPY_MAX.min(data.len() - position);
             let count = matching(
-                &data[reference + 3..],
-                &data[position + 3..position + longest],
-            ) + 3;
+                &data[reference + 4..],
+                &data[position + 4..position + longest],
+            ) + 4;
             push_literals(out, &data[literals..position]);
             push_copy(out, count, position - reference);
             if out.len() - start > bytes_max {

@@ -57,6 +57,7 @@ pub mod check;
 pub mod decode;
 pub mod encode;
 pub mod error;
+pub mod load;
 pub mod lzf;
 pub mod payload;
 mod reader;

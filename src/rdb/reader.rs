@@ -36,6 +36,13 @@ impl Span {
         }
     }
 
+    /// How many bytes.
+    #[inline]
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(self) -> usize {
+        self.count as usize
+    }
+
     /// The bytes in the buffer they were made for.
     pub(super) fn of(self, bytes: &[u8]) -> &[u8] {
         let start = self.start as usize;

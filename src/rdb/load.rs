@@ -1,0 +1,271 @@
+//! Batches of records into a keyspace, in slices.
+//!
+//! The caller owns a detached keyspace and swaps it in when the decoder has seen the end and the
+//! checksum held: until then nobody sees a key of it. A slice is [`Loader::apply`] with some tens
+//! of records; between slices the caller looks at its clock and serves its sockets.
+
+use super::decode::{Batch, KeyRecord, Record, Value};
+use super::{Access, RdbError, RdbErrorKind};
+use crate::base::time::UnixMs;
+use crate::keyspace::{Key, Keyspace, Ttl, is_due};
+use crate::types::{Chunks, access, entry};
+
+/// Keys whose places are fetched ahead.
+const PREFETCH_KEYS: usize = 16;
+
+/// How to load.
+#[derive(Debug, Clone, Copy)]
+pub struct LoadOptions {
+    /// The clock, for idle times and deadlines.
+    pub now: UnixMs,
+    /// Leave out keys that are due: on a primary, not for a replica's full sync.
+    pub drop_due: bool,
+    /// The access word of keys that carry no access data.
+    pub new_access: u32,
+}
+
+/// What was loaded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// Keys stored.
+    pub keys: u64,
+    /// Keys left out because they were due.
+    pub expired: u64,
+    /// The AUX fields of interest.
+    pub aux: LoadedAux,
+}
+
+/// What the AUX fields said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoadedAux {
+    /// `redis-ver` or `valkey-ver`.
+    pub version: Option<String>,
+    /// `ctime`, seconds.
+    pub created: Option<i64>,
+    /// `used-mem`, bytes.
+    pub used_memory_bytes: Option<u64>,
+    /// `repl-stream-db`.
+    pub stream_db: Option<i64>,
+    /// `repl-id`.
+    pub replication_id: Option<String>,
+    /// `repl-offset`.
+    pub replication_offset: Option<i64>,
+}
+
+/// See the module.
+pub struct Loader {
+    options: LoadOptions,
+    db: usize,
+    long: Option<Long>,
+    loaded: Loaded,
+    merge: bool,
+}
+
+/// A long string that comes in pieces.
+struct Long {
+    key: Vec<u8>,
+    record: KeyRecord,
+    left: u64,
+    /// None: the key is left out.
+    chunks: Option<Chunks>,
+}
+
+impl Loader {
+    /// A loader at the start of a stream.
+    pub fn new(options: LoadOptions) -> Loader {
+        Loader {
+            options,
+            db: 0,
+            long: None,
+            loaded: Loaded::default(),
+            merge: false,
+        }
+    }
+
+    /// Whether a key that is there already is replaced instead of refused.
+    pub fn merging(mut self, merge: bool) -> Loader {
+        self.merge = merge;
+        self
+    }
+
+    /// What was loaded so far.
+    pub fn loaded(&self) -> &Loaded {
+        &self.loaded
+    }
+
+    /// Applies at most `records_max` of the batch's records, from the `from`th on; returns the first
+    /// that is left.
+    pub fn apply(
+        &mut self,
+        keyspace: &mut Keyspace,
+        batch: &Batch,
+        from: usize,
+        records_max: usize,
+    ) -> Result<usize, RdbError> {
+        let records = batch.records().get(from..).unwrap_or_default();
+        let records = records.get(..records_max).unwrap_or(records);
+        for window in records.chunks(PREFETCH_KEYS) {
+            self.prefetch(keyspace, window);
+            for record in window {
+                self.record(keyspace, batch, record)?;
+            }
+        }
+        Ok(from + records.len())
+    }
+
+    fn prefetch(&self, keyspace: &Keyspace, window: &[Record]) {
+        let mut hashes = [0; PREFETCH_KEYS];
+        let mut count = 0;
+        for (slot, record) in hashes.iter_mut().zip(window) {
+            let Record::Key(key) = record else { break };
+            *slot = key.hash;
+            count += 1;
+        }
+        keyspace.prefetch(self.db, hashes.get(..count).unwrap_or_default());
+    }
+
+    #[inline]
+    fn record(
+        &mut self,
+        keyspace: &mut Keyspace,
+        batch: &Batch,
+        record: &Record,
+    ) -> Result<(), RdbError> {
+        match record {
+            Record::Key(record) => self.key(keyspace, batch, record),
+            Record::Piece(piece) => self.piece(keyspace, batch.bytes(*piece)),
+            Record::SelectDb(number) => {
+                let databases = keyspace.count();
+                match usize::try_from(*number) {
+                    Ok(db) if db < databases => self.db = db,
+                    _ => {
+                        let kind = RdbErrorKind::Database(*number, databases);
+                        return Err(RdbError {
+                            kind,
+                            offset: batch.stream_bytes,
+                            key: None,
+                        });
+                    }
+                }
+                Ok(())
+            }
+            // The tables grow in small steps: there is nothing to prepare.
+            Record::Resize { .. } => Ok(()),
+            Record::Aux { name, value } => {
+                self.aux(batch.bytes(*name), batch.bytes(*value));
+                Ok(())
+            }
+        }
+    }
+
+    #[inline]
+    fn key(
+        &mut self,
+        keyspace: &mut Keyspace,
+        batch: &Batch,
+        record: &KeyRecord,
+    ) -> Result<(), RdbError> {
+        let due = record
+            .expire_at_ms
+            .is_some_and(|at| is_due(at, self.options.now));
+        let left_out = due && self.options.drop_due;
+        let bytes = batch.bytes(record.key);
+        let value = match record.value {
+            Value::Int(number) => entry::Value::Int(number),
+            Value::String { piece, length } if length == piece.len() as u64 => {
+                entry::Value::of(batch.bytes(piece))
+            }
+            Value::String { piece, length } => {
+                self.long = Some(Long {
+                    key: bytes.to_vec(),
+                    record: *record,
+                    left: length - piece.len() as u64,
+                    chunks: (!left_out).then(|| Chunks::new(batch.bytes(piece))),
+                });
+                return Ok(());
+            }
+        };
+        if left_out {
+            self.loaded.expired += 1;
+            return Ok(());
+        }
+        self.store(keyspace, bytes, record, value)
+    }
+
+    #[inline]
+    fn store(
+        &mut self,
+        keyspace: &mut Keyspace,
+        bytes: &[u8],
+        record: &KeyRecord,
+        value: entry::Value<'_>,
+    ) -> Result<(), RdbError> {
+        let key = Key {
+            bytes,
+            hash: record.hash,
+        };
+        let ttl = record.expire_at_ms.map_or(Ttl::None, Ttl::At);
+        let now = self.options.now;
+        keyspace.set_new_access(match record.access {
+            Access::Unknown => self.options.new_access,
+            Access::Idle(seconds) => access::lru_word_of_idle(seconds, now),
+            Access::Frequency(counter) => access::lfu_word(counter, now),
+        });
+        if !keyspace.store(self.db, key, value, ttl) && !self.merge {
+            return Err(RdbError {
+                kind: RdbErrorKind::DuplicateKey,
+                offset: record.offset,
+                key: Some(bytes.to_vec()),
+            });
+        }
+        self.loaded.keys += 1;
+        Ok(())
+    }
+
+    fn piece(&mut self, keyspace: &mut Keyspace, piece: &[u8]) -> Result<(), RdbError> {
+        let Some(long) = &mut self.long else {
+            unreachable!("a decoder gives pieces only behind their key");
+        };
+        if let Some(chunks) = &mut long.chunks {
+            chunks.append(piece);
+        }
+        long.left -= piece.len() as u64;
+        if long.left > 0 {
+            return Ok(());
+        }
+        let Some(long) = self.long.take() else {
+            return Ok(());
+        };
+        match long.chunks {
+            Some(chunks) => {
+                // Only hostile streams give short strings in pieces.
+                if chunks.len() <= entry::BLOCK_BYTES_MAX {
+                    let bytes: Vec<u8> =
+                        chunks.pieces(0, chunks.len()).flatten().copied().collect();
+                    return self.store(keyspace, &long.key, &long.record, entry::Value::of(&bytes));
+                }
+                let value = entry::Value::Chunks(chunks);
+                self.store(keyspace, &long.key, &long.record, value)
+            }
+            None => {
+                self.loaded.expired += 1;
+                Ok(())
+            }
+        }
+    }
+
+    fn aux(&mut self, name: &[u8], value: &[u8]) {
+        let text = || Some(String::from_utf8_lossy(value).into_owned());
+        let number = || crate::base::num::parse_i64(value);
+        let aux = &mut self.loaded.aux;
+        match name {
+            b"redis-ver" | b"valkey-ver" => aux.version = text(),
+            b"ctime" => aux.created = number(),
+            b"used-mem" => aux.used_memory_bytes = number().and_then(|bytes| bytes.try_into().ok()),
+            b"repl-stream-db" => aux.stream_db = number(),
+            b"repl-id" => aux.replication_id = text(),
+            b"repl-offset" => aux.replication_offset = number(),
+            _ => {}
+        }
+    }
+}
