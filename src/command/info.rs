@@ -320,7 +320,9 @@ fn memory(ctx: &mut Context<'_>, out: &mut String) {
 fn persistence(ctx: &mut Context<'_>, out: &mut String) {
     field(out, "loading", u8::from(ctx.engine.is_loading()));
     field(out, "async_loading", 0);
-    field(out, "rdb_changes_since_last_save", ctx.engine.dirty);
+    for (name, value) in ctx.engine.rdb_info() {
+        field(out, name, value);
+    }
     field(out, "aof_enabled", 0);
     field(out, "aof_rewrite_in_progress", 0);
     field(out, "aof_rewrite_scheduled", 0);
@@ -333,6 +335,10 @@ fn persistence(ctx: &mut Context<'_>, out: &mut String) {
     field(out, "aof_last_cow_size", 0);
     field(out, "module_fork_in_progress", 0);
     field(out, "module_fork_last_cow_size", 0);
+    let used_memory = ctx.host.used_memory();
+    for (name, value) in ctx.engine.loading_info(used_memory) {
+        field(out, name, value);
+    }
 }
 
 fn threads(ctx: &mut Context<'_>, out: &mut String) {

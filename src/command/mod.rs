@@ -22,6 +22,7 @@ pub mod introspection;
 mod lcs;
 pub mod monitoring;
 mod object;
+pub mod persistence;
 pub mod string;
 pub mod transaction;
 
@@ -44,6 +45,7 @@ pub const FAMILIES: &[&[Command]] = &[
     expire::COMMANDS,
     generic::COMMANDS,
     object::COMMANDS,
+    persistence::COMMANDS,
     string::COMMANDS,
     transaction::COMMANDS,
 ];

@@ -105,6 +105,7 @@ impl Machine {
     }
 
     fn slow_timer(&mut self, host: &mut dyn Host) {
+        self.run_saves(true, host);
         let used = host.used_memory();
         let now_ms = self.engine.clock.mono_ms();
         self.engine.stats.sample(now_ms, used);

@@ -99,7 +99,13 @@ pub(super) fn unknown_command(args: &Args<'_>) -> CommandError {
 type Guard = fn(&Engine, &Client, &'static Registered) -> Result<(), CommandError>;
 
 /// The guards that a look at engine, client and row decides, in order.
-const GUARDS: &[Guard] = &[protected_command, authenticated, allowed_in_multi];
+const GUARDS: &[Guard] = &[
+    protected_command,
+    authenticated,
+    allowed_in_multi,
+    saving_works,
+    not_loading,
+];
 
 /// Runs the guards.
 #[inline]
@@ -161,6 +167,43 @@ fn allowed_in_multi(
         ));
     }
     Ok(())
+}
+
+/// Writes (and PING, so that a monitor notices) are refused after a failed save.
+#[inline]
+fn saving_works(
+    engine: &Engine,
+    _: &Client,
+    entry: &'static Registered,
+) -> Result<(), CommandError> {
+    if !engine.persistence.last_failed
+        || !(entry.command.is(WRITE) || entry.command.name == "ping")
+        || engine.is_replica()
+        || !engine.saving_failed()
+    {
+        return Ok(());
+    }
+    Err(CommandError::text(
+        "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands \
+         that may modify the data set are disabled, because this instance is configured to report errors during \
+         writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for \
+         details about the RDB error.",
+    ))
+}
+
+/// While a data set is loaded only what does not look at it is answered.
+#[inline]
+fn not_loading(
+    engine: &Engine,
+    _: &Client,
+    entry: &'static Registered,
+) -> Result<(), CommandError> {
+    if !engine.is_loading() || entry.command.is(LOADING) {
+        return Ok(());
+    }
+    Err(CommandError::text(
+        "LOADING Redis is loading the dataset in memory",
+    ))
 }
 
 /// Whether a pause makes this command wait.

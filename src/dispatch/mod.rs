@@ -12,6 +12,7 @@ mod call;
 mod cron;
 mod guards;
 mod input;
+mod persistence;
 mod transaction;
 
 use crate::command::{Registered, Renamed, table};
@@ -45,6 +46,7 @@ pub struct Machine {
     /// Inside EXEC: the clock stands still and propagation gathers.
     in_exec: bool,
     exec: &'static Registered,
+    load: Option<Box<persistence::Load>>,
 }
 
 impl Machine {
@@ -74,6 +76,7 @@ impl Machine {
             cron: cron::Cron::default(),
             in_exec: false,
             exec,
+            load: None,
         })
     }
 
@@ -122,17 +125,26 @@ impl Machine {
         self.engine.close_soon(link);
     }
 
-    /// SIGTERM (or SIGINT) asks for an orderly end.
-    pub fn stop(&mut self, _interrupt: bool, _host: &mut dyn Host) {
-        log::warn!("User requested shutdown...");
-        self.engine.actions.push(Action::Exit(0));
+    /// SIGTERM (or SIGINT) asks for an orderly end, which comes with the end of the round.
+    pub fn stop(&mut self, interrupt: bool, _host: &mut dyn Host) {
+        let config = &self.engine.config;
+        let options = match interrupt {
+            true => config.shutdown_on_sigint,
+            false => config.shutdown_on_sigterm,
+        };
+        self.engine.shutdown.get_or_insert_default().options = options;
     }
 
     /// Ends the round's work before its output is written: timers, unblocked clients, expiry, closings.
     /// Returns the longest the shell may sleep, nanoseconds.
     pub fn end_round(&mut self, host: &mut dyn Host) -> u64 {
         self.run_ready(host);
-        let sleep_ns = self.run_cron(host);
+        let mut sleep_ns = self.run_cron(host);
+        if self.run_load(host) {
+            sleep_ns = 0;
+        }
+        self.run_saves(false, host);
+        self.run_shutdown(host);
         self.drop_closing();
         sleep_ns
     }

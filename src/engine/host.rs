@@ -5,8 +5,12 @@
 
 use std::path::Path;
 
+use std::io::Read;
+
+use super::{SaveError, SaveJob};
 use crate::base::time::UnixMs;
 use crate::config::{Config, Id};
+use crate::rdb::encode::Written;
 
 /// Facts about the process for INFO.
 #[derive(Clone, Debug, Default)]
@@ -52,6 +56,9 @@ pub struct MemoryFacts {
     pub system: usize,
 }
 
+/// A file to read, and how many bytes it has.
+pub type OpenFile = (Box<dyn Read>, u64);
+
 /// The outside world, for what must be answered within the command.
 pub trait Host {
     /// Nanoseconds of a clock that never goes back.
@@ -75,6 +82,10 @@ pub trait Host {
     fn read_file(&mut self, path: &Path) -> Result<Option<Vec<u8>>, String>;
     /// Writes a file through a temporary name, synced and renamed.
     fn write_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), String>;
+    /// Writes a snapshot to its file, through a temporary name, synced and renamed; blocks.
+    fn save(&mut self, job: SaveJob) -> Result<Written, SaveError>;
+    /// Opens a file for reading and says how long it is; `None` when it does not exist.
+    fn open(&mut self, path: &Path) -> Result<Option<OpenFile>, String>;
     /// Random bytes from the operating system, for ids.
     fn entropy(&mut self) -> u64;
 }

@@ -9,15 +9,19 @@ mod client;
 mod databases;
 mod host;
 mod pause;
+mod persistence;
 mod propagation;
+mod shutdown;
 mod watch;
 
 pub use client::{
     Blocked, Client, ClientFlags, Clients, CommandId, LinkId, QueuedCommand, Transaction,
 };
-pub use host::{Clock, Host, MemoryFacts, ProcessFacts};
+pub use host::{Clock, Host, MemoryFacts, OpenFile, ProcessFacts};
 pub use pause::{Pause, PauseKind};
+pub use persistence::{Background, LoadResult, Loading, Persistence, SaveError, SaveJob};
 pub use propagation::{Pending, encode_command};
+pub use shutdown::Shutdown;
 pub use watch::Watched;
 
 use crate::base::prng::Prng;
@@ -47,6 +51,10 @@ pub enum Action {
     Close(LinkId),
     /// Drop this on a helper thread.
     Free(Garbage),
+    /// Write this snapshot to its file on a helper; the end goes to `Machine::save_ended`.
+    Save(Box<SaveJob>),
+    /// A load that the shell began has ended.
+    Loaded(Box<LoadResult>),
     /// End the process with this exit code, after the outputs are flushed.
     Exit(i32),
 }
@@ -95,6 +103,10 @@ pub struct Engine {
     pub active_expire: bool,
     /// The access word of what is touched now, under LRU.
     pub access_word: u32,
+    /// Saving and loading.
+    pub persistence: Persistence,
+    /// A shutdown for the end of the round.
+    pub shutdown: Option<Shutdown>,
     /// For the shell.
     pub actions: Vec<Action>,
 }
@@ -127,6 +139,8 @@ impl Engine {
             cron_paused: false,
             active_expire: true,
             access_word: access::lru_word(clock.unix_ms()),
+            persistence: Persistence::new(clock.unix_ms()),
+            shutdown: None,
             actions: Vec::new(),
             config,
         }
@@ -166,7 +180,7 @@ impl Engine {
     /// Whether a data set is being loaded.
     #[inline]
     pub fn is_loading(&self) -> bool {
-        false
+        self.persistence.loading.is_some()
     }
 
     /// Directives have new values: what the engine derives from them follows.
@@ -351,6 +365,18 @@ impl Engine {
         }
     }
 
+    /// Marks all clients that watch a key: the whole data set is another.
+    pub fn touch_all_watched(&mut self) {
+        let links: Vec<LinkId> = self
+            .watched
+            .places()
+            .flat_map(|(_, _, links)| links.iter().copied())
+            .collect();
+        for link in links {
+            self.spoil(link);
+        }
+    }
+
     /// Makes the next EXEC of a client fail. The running client's own flags are set by the dispatcher
     /// from [`Watched::take_spoiled`].
     pub fn spoil(&mut self, link: LinkId) {
@@ -391,6 +417,19 @@ impl Engine {
         }
         client.blocked = None;
         client.flags.remove(ClientFlags::BLOCKED);
+        self.ready.push(link);
+        self.mark_dirty(link);
+    }
+
+    /// Ends a client's wait with an error reply.
+    pub fn unblock_with(&mut self, link: LinkId, error: &str) {
+        let Some(client) = self.clients.get_mut(link) else {
+            return;
+        };
+        client.blocked = None;
+        client.flags.remove(ClientFlags::BLOCKED);
+        client.reply.error(error);
+        self.stats.errors.count("ERR");
         self.ready.push(link);
         self.mark_dirty(link);
     }

@@ -1,12 +1,15 @@
 //! [`Host`] by the operating system.
 
+use std::fs::File;
+use std::io::Read;
 use std::time::Duration;
 
 use mio::net::TcpListener;
 
-use super::{listen, logging, startup};
+use super::{jobs, listen, logging, startup};
 use crate::config::{Config, Id};
-use crate::engine::{Host, MemoryFacts, ProcessFacts};
+use crate::engine::{Host, MemoryFacts, OpenFile, ProcessFacts, SaveError, SaveJob};
+use crate::rdb::encode::Written;
 use crate::sys::ticks::TickClock;
 use crate::sys::{alloc, clock, file, memory, process};
 
@@ -129,8 +132,30 @@ impl Host for OsHost {
         file::replace(path, bytes).map_err(|error| process::error_text(&error))
     }
 
+    fn save(&mut self, job: SaveJob) -> Result<Written, SaveError> {
+        // Another name than a background save has, which may be on its way to stop.
+        jobs::write_snapshot(job, &format!("temp-{}-save.rdb", std::process::id()))
+    }
+
+    fn open(&mut self, path: &std::path::Path) -> Result<Option<OpenFile>, String> {
+        let opened = open(path)?;
+        Ok(opened.map(|(file, bytes)| (Box::new(file) as Box<dyn Read>, bytes)))
+    }
+
     fn entropy(&mut self) -> u64 {
         u64::from_ne_bytes(process::random_bytes())
+    }
+}
+
+/// Opens a file and says how long it is.
+pub fn open(path: &std::path::Path) -> Result<Option<(File, u64)>, String> {
+    match File::open(path) {
+        Ok(file) => {
+            let bytes = file.metadata().map_or(0, |facts| facts.len());
+            Ok(Some((file, bytes)))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(process::error_text(&error)),
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod config_files;
 mod helper;
 mod host;
+mod jobs;
 mod listen;
 pub mod logging;
 mod poll;
@@ -21,12 +22,13 @@ pub fn run(mut config: Config) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let (tcp, unix) = (config.port != 0, config.unixsocket.get().is_some());
-    let code = match poll::Shell::new(config) {
-        Ok(mut shell) => {
-            prepared.ready(tcp, unix);
-            shell.run()
-        }
+    let started = poll::Shell::new(config).and_then(|mut shell| {
+        log::info!("Server initialized");
+        shell.start_load()?;
+        Ok(shell)
+    });
+    let code = match started {
+        Ok(mut shell) => shell.run(&prepared),
         Err(text) => {
             log::error!("{text}");
             ExitCode::FAILURE

@@ -15,16 +15,18 @@ use std::time::{Duration, Instant};
 
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 use std::os::fd::AsRawFd;
 
 use super::helper::Helper;
 use super::host::OsHost;
+use super::jobs::{Jobs, News};
 use super::listen;
+use super::startup::Prepared;
 use crate::config::Config;
 use crate::dispatch::{LinkFacts, Machine};
-use crate::engine::{Action, Host};
+use crate::engine::{Action, Host, LoadResult};
 use crate::sys::process::{Signals, Stop};
 
 /// Bytes read from a link in a round.
@@ -38,6 +40,9 @@ const SPIN_GAIN: u32 = 2;
 const SPIN_CREDIT_MAX: u32 = 16;
 /// Rounds after which an exhausted credit gets one more try.
 const SPIN_RETRY_ROUNDS: u32 = 256;
+
+/// The token by which helper threads end the loop's sleep; no slab index.
+const WAKE: Token = Token(usize::MAX);
 
 enum Socket {
     Signals(UnixStream),
@@ -64,6 +69,9 @@ pub struct Shell {
     host: OsHost,
     signals: Signals,
     helper: Helper,
+    jobs: Jobs,
+    /// The first load has not ended: a failure ends the server.
+    starting: bool,
     buffer: Box<[u8]>,
     /// Links that may have more to read than they were allowed.
     unread: Vec<usize>,
@@ -91,9 +99,12 @@ impl Shell {
             .receiver()
             .try_clone()
             .map_err(|error| error.to_string())?;
+        let waker = Waker::new(poll.registry(), WAKE).map_err(|error| error.to_string())?;
         let mut shell = Shell {
             signals,
             helper: Helper::start(),
+            jobs: Jobs::new(waker),
+            starting: false,
             poll,
             events: Events::with_capacity(EVENTS_MAX),
             links: Slab::new(),
@@ -122,8 +133,51 @@ impl Shell {
         Ok(shell)
     }
 
+    /// Starts loading the file of the data set, if there is one.
+    pub fn start_load(&mut self) -> Result<(), String> {
+        let path = self.machine.engine.rdb_path();
+        let opened = super::host::open(&path)
+            .map_err(|text| format!("Fatal error loading the DB: {text}. Exiting."))?;
+        let Some((file, bytes)) = opened else {
+            return Ok(());
+        };
+        self.machine.begin_round(&mut self.host);
+        let drop_due = !self.machine.engine.is_replica();
+        self.machine.load_begins(bytes, drop_due);
+        self.jobs
+            .load(Box::new(file), self.machine.decode_options());
+        self.starting = true;
+        Ok(())
+    }
+
+    /// Clients are served from now on.
+    fn ready(&self, prepared: &Prepared) {
+        let config = &self.machine.engine.config;
+        prepared.ready(config.port != 0, config.unixsocket.get().is_some());
+    }
+
+    /// Hands helpers' news to the machine; true when there were some.
+    fn take_news(&mut self) -> bool {
+        let mut any = false;
+        while let Some(news) = self.jobs.news(self.machine.wants_batch()) {
+            any = true;
+            match news {
+                News::Saved(id, result) => self.machine.save_ended(id, result),
+                News::Batch(batch) => {
+                    let spare = self.machine.load_batch(batch);
+                    self.jobs.reuse(spare);
+                }
+                News::LoadEnded(result) => self.machine.load_ends(result),
+            }
+        }
+        any
+    }
+
     /// Rounds until an action ends the process.
-    pub fn run(&mut self) -> ExitCode {
+    pub fn run(&mut self, prepared: &Prepared) -> ExitCode {
+        if !self.starting {
+            self.ready(prepared);
+        }
         let mut sleep_ns = 0;
         loop {
             let busy = match self.wait(sleep_ns) {
@@ -136,9 +190,13 @@ impl Shell {
             self.machine.begin_round(&mut self.host);
             self.handle_events();
             self.read_queued();
+            self.take_news();
             sleep_ns = self.machine.end_round(&mut self.host);
+            if self.take_news() {
+                sleep_ns = 0;
+            }
             self.write_dirty();
-            if let Some(code) = self.carry_out() {
+            if let Some(code) = self.carry_out(prepared) {
                 return code;
             }
             if !self.unread.is_empty() {
@@ -453,7 +511,7 @@ impl Shell {
         }
     }
 
-    fn carry_out(&mut self) -> Option<ExitCode> {
+    fn carry_out(&mut self, prepared: &Prepared) -> Option<ExitCode> {
         self.take_listeners();
         for action in std::mem::take(&mut self.machine.engine.actions) {
             match action {
@@ -462,6 +520,19 @@ impl Shell {
                     self.links.try_remove(token);
                 }
                 Action::Free(garbage) => self.helper.free(garbage),
+                Action::Save(job) => self.jobs.save(*job),
+                Action::Loaded(result) => match *result {
+                    LoadResult::Failed(reason) if self.starting => {
+                        log::error!("Fatal error loading the DB: {reason}. Exiting.");
+                        return Some(ExitCode::FAILURE);
+                    }
+                    LoadResult::Failed(reason) => log::warn!("Loading failed: {reason}"),
+                    LoadResult::Done(_) if self.starting => {
+                        self.starting = false;
+                        self.ready(prepared);
+                    }
+                    LoadResult::Done(_) => {}
+                },
                 Action::Exit(code) => return Some(ExitCode::from(code as u8)),
             }
         }

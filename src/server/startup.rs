@@ -123,7 +123,6 @@ pub fn adjust_oom_score(config: &Config) -> Result<(), String> {
 impl Prepared {
     /// The server answers: says so in the log and to the supervisor.
     pub fn ready(&self, tcp: bool, unix: bool) {
-        log::info!("Server initialized");
         for (on, kind) in [(tcp, "tcp"), (unix, "unix")] {
             if on {
                 log::info!("Ready to accept connections {kind}");

@@ -1,0 +1,211 @@
+//! Saving, loading and the end, as far as they run between commands.
+//!
+//! A load: the shell opens the file, announces it ([`Machine::load_begins`]), and hands over batches
+//! that a helper decodes while [`Machine::wants_batch`] says so, then how it ended
+//! ([`Machine::load_ends`]). Batches go into a detached keyspace in slices at the end of rounds; when
+//! all of them are in and the end was good, that keyspace is swapped in.
+
+use std::collections::VecDeque;
+
+use super::Machine;
+use crate::engine::{Action, Blocked, Host, LoadResult, Loading, SaveError, Shutdown};
+use crate::keyspace::Keyspace;
+use crate::rdb::decode::{Batch, DecodeOptions};
+use crate::rdb::encode::Written;
+use crate::rdb::load::{LoadOptions, Loader};
+
+/// A slice of a load takes at most so long.
+const SLICE_NS: u64 = 1_000_000;
+/// Records between two looks at the clock.
+const SLICE_RECORDS: usize = 64;
+/// Decoded batches that wait at most.
+const BATCHES_MAX: usize = 4;
+
+/// A load under way.
+pub(super) struct Load {
+    keyspace: Keyspace,
+    loader: Loader,
+    batches: VecDeque<Batch>,
+    /// Records of the first batch that are in.
+    applied: usize,
+    /// How the stream ended, once it has.
+    end: Option<Result<(), String>>,
+    /// Emptied batches, for the decoder to fill again.
+    spare: Vec<Batch>,
+    began_ns: u64,
+}
+
+impl Machine {
+    /// How the shell's decoder is to read a stream for this machine.
+    pub fn decode_options(&self) -> DecodeOptions {
+        DecodeOptions {
+            checksum: self.engine.config.rdbchecksum,
+            ..DecodeOptions::new(self.engine.keyspace.seed())
+        }
+    }
+
+    /// A data set of so many bytes (0: not known) is going to be loaded: from now on commands that must
+    /// not see half of it are answered LOADING. `drop_due`: keys that are due are left out (not in a
+    /// replica's full sync).
+    pub fn load_begins(&mut self, bytes_total: u64, drop_due: bool) {
+        assert!(self.load.is_none(), "one load at a time");
+        self.engine.persistence.loading = Some(Loading {
+            started_s: self.engine.now() / 1000,
+            bytes_total,
+            bytes: 0,
+        });
+        let now = self.engine.now();
+        let keyspace = self.engine.keyspace.detached(now);
+        self.load = Some(Box::new(Load {
+            keyspace,
+            loader: Loader::new(LoadOptions {
+                now: self.engine.now(),
+                drop_due,
+                new_access: self.engine.new_access(),
+            }),
+            batches: VecDeque::new(),
+            applied: 0,
+            end: None,
+            spare: Vec::new(),
+            began_ns: self.engine.clock.mono_ns,
+        }));
+    }
+
+    /// Whether another batch is welcome now.
+    pub fn wants_batch(&self) -> bool {
+        self.load
+            .as_ref()
+            .is_some_and(|load| load.end.is_none() && load.batches.len() < BATCHES_MAX)
+    }
+
+    /// The next batch of the load. Returns one that can be used again.
+    pub fn load_batch(&mut self, batch: Batch) -> Batch {
+        let Some(load) = &mut self.load else {
+            return batch;
+        };
+        load.batches.push_back(batch);
+        load.spare.pop().unwrap_or_default()
+    }
+
+    /// The stream has ended: well, or with this reason.
+    pub fn load_ends(&mut self, result: Result<(), String>) {
+        if let Some(load) = &mut self.load {
+            load.end.get_or_insert(result);
+        }
+    }
+
+    /// Gives a load up: the data set is as it was.
+    pub fn load_abandoned(&mut self) {
+        self.load = None;
+        self.engine.persistence.loading = None;
+    }
+
+    /// Applies a slice of the load; true when more could be applied at once.
+    pub(super) fn run_load(&mut self, host: &mut dyn Host) -> bool {
+        let Some(load) = &mut self.load else {
+            return false;
+        };
+        let deadline = host.monotonic_ns() + SLICE_NS;
+        while let Some(batch) = load.batches.front() {
+            if load.applied == batch.records().len() {
+                if let Some(loading) = &mut self.engine.persistence.loading {
+                    loading.bytes = batch.stream_bytes;
+                }
+                load.applied = 0;
+                if let Some(mut batch) = load.batches.pop_front() {
+                    batch.clear();
+                    load.spare.push(batch);
+                }
+                continue;
+            }
+            match load
+                .loader
+                .apply(&mut load.keyspace, batch, load.applied, SLICE_RECORDS)
+            {
+                Ok(applied) => load.applied = applied,
+                Err(error) => {
+                    load.batches.clear();
+                    load.end = Some(Err(error.to_string()));
+                    break;
+                }
+            }
+            if host.monotonic_ns() >= deadline {
+                return true;
+            }
+        }
+        if load.end.is_some() {
+            self.finish_load(host);
+        }
+        false
+    }
+
+    fn finish_load(&mut self, host: &mut dyn Host) {
+        let Some(load) = self.load.take() else { return };
+        self.engine.persistence.loading = None;
+        let result = match load.end {
+            Some(Ok(())) => {
+                let loaded = load.loader.loaded().clone();
+                let taken_ns = host.monotonic_ns() - load.began_ns;
+                self.engine.take_data_set(load.keyspace, &loaded);
+                log::info!("DB loaded from disk: {:.3} seconds", taken_ns as f64 / 1e9);
+                LoadResult::Done(loaded)
+            }
+            Some(Err(reason)) => LoadResult::Failed(reason),
+            None => LoadResult::Failed("the load was given up".into()),
+        };
+        self.engine.actions.push(Action::Loaded(Box::new(result)));
+    }
+
+    /// A background save has ended.
+    pub fn save_ended(&mut self, id: u64, result: Result<Written, SaveError>) {
+        self.engine.background_save_ended(id, result);
+    }
+
+    /// Starts a background save that was scheduled; `timers`: or that a save point asks for.
+    pub(super) fn run_saves(&mut self, timers: bool, host: &mut dyn Host) {
+        if (timers || self.engine.persistence.scheduled) && self.engine.background_save_due() {
+            self.engine.start_background_save(host.used_memory());
+        }
+    }
+
+    /// Carries out a shutdown that was asked for.
+    pub(super) fn run_shutdown(&mut self, host: &mut dyn Host) {
+        let Some(shutdown) = self.engine.shutdown.take() else {
+            return;
+        };
+        if self.shut_down(&shutdown, host) {
+            self.engine.actions.push(Action::Exit(0));
+            return;
+        }
+        for link in shutdown.links {
+            let waits = |client: &crate::engine::Client| client.blocked == Some(Blocked::Shutdown);
+            if self.engine.clients.get(link).is_some_and(waits) {
+                let text = "ERR Errors trying to SHUTDOWN. Check logs.";
+                self.engine.unblock_with(link, text);
+            }
+        }
+    }
+
+    /// Saves as asked; false when an error stands against the end.
+    fn shut_down(&mut self, shutdown: &Shutdown, host: &mut dyn Host) -> bool {
+        log::warn!("User requested shutdown...");
+        let options = shutdown.options;
+        // The helper keeps its own temporary name; what it writes is not waited for.
+        self.engine.cancel_background_save();
+        let wanted = options.save || (!options.nosave && !self.engine.config.save.0.is_empty());
+        if wanted && !self.engine.is_loading() {
+            log::warn!("Saving the final RDB snapshot before exiting.");
+            let job = self.engine.save_job(host.used_memory());
+            let result = host.save(job);
+            self.engine.foreground_save_ended(&result);
+            if result.is_err() {
+                log::warn!("Error trying to save the DB, can't exit.");
+                if !options.force {
+                    return false;
+                }
+            }
+        }
+        log::warn!("Redis is now ready to exit, bye bye...");
+        true
+    }
+}

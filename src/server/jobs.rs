@@ -1,0 +1,253 @@
+//! Helper threads for saving and loading: what they do, and how their news reach the loop.
+//!
+//! A thread gets what it needs when it starts and answers by a channel; a [`Waker`] ends the loop's
+//! sleep. Threads run at a lower priority, so that on a busy core the loop comes first. A save writes
+//! to `temp-<pid>.rdb` beside the file, syncs it, renames it, and syncs the directory.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
+use std::time::Duration;
+
+use mio::Waker;
+
+use crate::engine::{SaveError, SaveJob};
+use crate::rdb::decode::{Batch, DecodeOptions, Decoded, Decoder};
+use crate::rdb::encode::{EncodeError, Written, encode_snapshot};
+use crate::sys::process::error_text;
+use crate::sys::{cpu, file};
+
+/// Decoded batches that wait between thread and loop.
+const BATCHES_MAX: usize = 4;
+/// Bytes read from a file at once.
+const READ_BYTES: u64 = 256 << 10;
+/// A slowed-down save looks at the flag to stop so often.
+const DELAY_STEP: Duration = Duration::from_millis(5);
+
+/// News for the machine.
+pub enum News {
+    /// A background save ended.
+    Saved(u64, Result<Written, SaveError>),
+    /// The next batch of the load.
+    Batch(Batch),
+    /// The load's stream ended.
+    LoadEnded(Result<(), String>),
+}
+
+/// The helpers and their channels.
+pub struct Jobs {
+    waker: Arc<Waker>,
+    saved: (Sender<News>, Receiver<News>),
+    load: Option<Receiver<News>>,
+    spare: Option<Sender<Batch>>,
+}
+
+impl Jobs {
+    /// No helpers yet.
+    pub fn new(waker: Waker) -> Jobs {
+        Jobs {
+            waker: Arc::new(waker),
+            saved: channel(),
+            load: None,
+            spare: None,
+        }
+    }
+
+    /// Starts a background save.
+    pub fn save(&mut self, job: SaveJob) {
+        log::info!("Background saving started by pid {}", std::process::id());
+        let (sender, waker) = (self.saved.0.clone(), self.waker.clone());
+        let id = job.id;
+        let run = move || {
+            let result = write_snapshot(job, &format!("temp-{}.rdb", std::process::id()));
+            // The loop may be gone already.
+            let _ = sender.send(News::Saved(id, result));
+            let _ = waker.wake();
+        };
+        if let Err(error) = spawn("save", run) {
+            let text = error_text(&error);
+            log::warn!("Can't save in background: thread: {text}");
+            let _ = self
+                .saved
+                .0
+                .send(News::Saved(id, Err(SaveError::Failed(text))));
+        }
+    }
+
+    /// Starts decoding a stream for the machine.
+    pub fn load(&mut self, source: Box<dyn Read + Send>, options: DecodeOptions) {
+        let (sender, receiver) = sync_channel(BATCHES_MAX);
+        let (spare, spares) = channel();
+        let waker = self.waker.clone();
+        let on_error = sender.clone();
+        let run = move || {
+            let result = decode(source, options, &sender, &spares, &waker);
+            let _ = sender.send(News::LoadEnded(result));
+            let _ = waker.wake();
+        };
+        if let Err(error) = spawn("load", run) {
+            let _ = on_error.send(News::LoadEnded(Err(error_text(&error))));
+        }
+        self.load = Some(receiver);
+        self.spare = Some(spare);
+    }
+
+    /// The next news; of a load only when the machine wants a batch.
+    pub fn news(&mut self, wants_batch: bool) -> Option<News> {
+        if let Ok(news) = self.saved.1.try_recv() {
+            return Some(news);
+        }
+        let load = self.load.as_ref().filter(|_| wants_batch)?;
+        match load.try_recv() {
+            Ok(News::LoadEnded(result)) => {
+                self.load = None;
+                Some(News::LoadEnded(result))
+            }
+            Ok(news) => Some(news),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => {
+                self.load = None;
+                Some(News::LoadEnded(Err("the loading thread ended".into())))
+            }
+        }
+    }
+
+    /// Gives an emptied batch back to the thread that decodes.
+    pub fn reuse(&self, batch: Batch) {
+        if let Some(spare) = &self.spare {
+            let _ = spare.send(batch);
+        }
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let run = move || {
+        cpu::lower_thread_priority();
+        run();
+    };
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(run)
+        .map(|_| ())
+}
+
+/// Decodes a whole stream; ends early when nobody listens any more.
+fn decode(
+    mut source: Box<dyn Read + Send>,
+    options: DecodeOptions,
+    batches: &SyncSender<News>,
+    spares: &Receiver<Batch>,
+    waker: &Waker,
+) -> Result<(), String> {
+    let mut decoder = Decoder::new(options);
+    let mut batch = Batch::default();
+    loop {
+        let decoded = decoder
+            .decode(&mut batch)
+            .map_err(|error| error.to_string())?;
+        if decoded != Decoded::BatchFull && decoded != Decoded::Done {
+            match decoder.feed_from(&mut source, READ_BYTES) {
+                Ok(0) => return Err(decoder.truncated().to_string()),
+                Ok(_) => continue,
+                Err(error) => return Err(error_text(&error)),
+            }
+        }
+        let next = spares.try_recv().unwrap_or_default();
+        let full = std::mem::replace(&mut batch, next);
+        if batches.send(News::Batch(full)).is_err() {
+            return Err("given up".into());
+        }
+        let _ = waker.wake();
+        if decoded == Decoded::Done {
+            return Ok(());
+        }
+    }
+}
+
+/// Writes a snapshot to its file by way of `temporary`, a name in the same directory.
+pub fn write_snapshot(job: SaveJob, temporary: &str) -> Result<Written, SaveError> {
+    let temporary = job.path.with_file_name(temporary);
+    let result = write_temporary(job, &temporary);
+    if result.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    result
+}
+
+fn write_temporary(mut job: SaveJob, temporary: &Path) -> Result<Written, SaveError> {
+    let root = job
+        .path
+        .parent()
+        .unwrap_or(Path::new("."))
+        .display()
+        .to_string();
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o644)
+        .open(temporary)
+        .map_err(|error| {
+            let text = error_text(&error);
+            log::warn!(
+                "Failed opening the temp RDB file {} (in server root dir {root}) for saving: {text}",
+                temporary.display(),
+            );
+            SaveError::Failed(text)
+        })?;
+    let written = encode(&mut job, &mut file).map_err(|error| match error {
+        EncodeError::Cancelled => SaveError::Cancelled,
+        EncodeError::Sink(error) => {
+            let text = error_text(&error);
+            log::warn!("Write error saving DB on disk: {text}");
+            SaveError::Failed(text)
+        }
+    })?;
+    let path = job.path;
+    // The snapshot is not needed for the rest.
+    drop(job.snapshot);
+    let moved = file
+        .sync_all()
+        .and_then(|()| file::rename_durably(temporary, &path));
+    moved.map_err(|error| {
+        let text = error_text(&error);
+        log::warn!(
+            "Error moving temp DB file {} on the final destination {} (in server root dir {root}): {text}",
+            temporary.display(),
+            path.display(),
+        );
+        SaveError::Failed(text)
+    })?;
+    file::forget_pages(&file);
+    log::info!("DB saved on disk");
+    Ok(written)
+}
+
+fn encode(job: &mut SaveJob, file: &mut File) -> Result<Written, EncodeError> {
+    let (progress, delay) = (job.progress.clone(), job.key_delay_us);
+    let mut delayed_keys = 0;
+    encode_snapshot(
+        &mut job.snapshot,
+        &job.options,
+        job.now,
+        &job.progress,
+        |chunk| {
+            file.write_all(chunk)?;
+            if delay > 0 {
+                let keys = progress.keys.load(Ordering::Relaxed);
+                let mut left = Duration::from_micros((keys - delayed_keys) * delay as u64);
+                delayed_keys = keys;
+                while !left.is_zero() && !progress.cancel.load(Ordering::Relaxed) {
+                    let step = left.min(DELAY_STEP);
+                    std::thread::sleep(step);
+                    left -= step;
+                }
+            }
+            Ok(())
+        },
+    )
+}
