@@ -516,9 +516,32 @@ impl Client {
         self.buffer.clear();
         let ended = match self.stream.read_to_end(&mut bytes) {
             Ok(_) => true,
-            Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
+            Err(error) => !is_timeout(&error),
         };
         (bytes, ended)
+    }
+
+    /// Reads until the bytes end with `suffix`, the connection ends, or nothing comes for `idle`; what came, and
+    /// whether the connection was reset (which may lose what was sent before).
+    pub fn read_until(&mut self, suffix: &[u8], idle: Duration) -> (Vec<u8>, bool) {
+        let mut bytes = self.buffer.split_off(self.start);
+        self.start = 0;
+        self.buffer.clear();
+        self.set_deadline(idle);
+        let mut chunk = [0; 1 << 14];
+        let mut reset = false;
+        while !bytes.ends_with(suffix) {
+            match self.stream.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(count) => bytes.extend_from_slice(&chunk[..count]),
+                Err(error) => {
+                    reset = !is_timeout(&error);
+                    break;
+                }
+            }
+        }
+        self.set_deadline(DEADLINE);
+        (bytes, reset)
     }
 
     /// Tells the server that nothing more will be sent.
@@ -579,6 +602,13 @@ impl Client {
             }
         }
     }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
 }
 
 fn bad(text: &str) -> io::Error {

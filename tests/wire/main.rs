@@ -20,6 +20,7 @@
 //! `PATH`; only some redis-server (7.0 or newer) is required.
 
 mod configuration;
+mod differential;
 mod harness;
 mod parser;
 mod protocol;
