@@ -93,7 +93,7 @@ impl Machine {
             client.flags.insert(ClientFlags::DIRTY_EXEC);
         }
         match found {
-            Some(entry) if entry.id == self.exec.id && client.is(ClientFlags::MULTI) => {
+            Some(entry) if entry.id == self.exec.id => {
                 let text = error.to_string();
                 let text = text.strip_prefix("ERR ").unwrap_or(&text);
                 self.discard(client);

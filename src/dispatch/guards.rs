@@ -80,20 +80,29 @@ pub(super) fn describe(client: &Client) -> String {
 pub(super) fn unknown_command(args: &Args<'_>) -> CommandError {
     let mut text = b"ERR unknown command '".to_vec();
     let name = args.at(0);
-    text.extend_from_slice(&name[..name.len().min(ECHOED_BYTES_MAX)]);
+    text.extend_from_slice(echoed_part(name, ECHOED_BYTES_MAX));
     text.extend_from_slice(b"', with args beginning with: ");
     let mut echoed = 0;
     for argument in args.iter().skip(1) {
         if echoed >= ECHOED_BYTES_MAX {
             break;
         }
-        let shown = &argument[..argument.len().min(ECHOED_BYTES_MAX - echoed)];
+        let shown = echoed_part(argument, ECHOED_BYTES_MAX - echoed);
         text.push(b'\'');
         text.extend_from_slice(shown);
         text.extend_from_slice(b"' ");
         echoed += shown.len() + 3;
     }
     CommandError::Bytes(text)
+}
+
+/// What an error shows of an argument: at most `max` bytes, up to the first NUL.
+fn echoed_part(argument: &[u8], max: usize) -> &[u8] {
+    let end = argument
+        .iter()
+        .position(|&byte| byte == 0)
+        .unwrap_or(argument.len());
+    &argument[..end.min(max)]
 }
 
 type Guard = fn(&Engine, &Client, &'static Registered) -> Result<(), CommandError>;
