@@ -232,7 +232,6 @@ fn reset(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
     client.flags.remove(
         ClientFlags::MONITOR
             | ClientFlags::REPLY_OFF
-            | ClientFlags::REPLY_SKIP
             | ClientFlags::REPLY_SKIP_NEXT
             | ClientFlags::NO_EVICT
             | ClientFlags::NO_TOUCH

@@ -8,7 +8,7 @@ use crate::keyspace::is_due;
 /// The family's rows.
 pub const COMMANDS: &[Command] = &[
     Command::new("multi", 1, multi)
-        .flags(NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY | NO_MULTI | RUNS_IN_MULTI)
+        .flags(NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY | RUNS_IN_MULTI)
         .categories(CAT_TRANSACTION)
         .doc(
             Group::Transactions,
@@ -35,7 +35,7 @@ pub const COMMANDS: &[Command] = &[
             "Discards a transaction.",
         ),
     Command::new("watch", -2, watch)
-        .flags(NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY | NO_MULTI | RUNS_IN_MULTI)
+        .flags(NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY | RUNS_IN_MULTI)
         .categories(CAT_TRANSACTION)
         .keys(&[KeySpec::range(1, -1, 1, RO)])
         .doc(
@@ -56,8 +56,11 @@ pub const COMMANDS: &[Command] = &[
         ),
 ];
 
-/// MULTI. Reply: OK.
+/// MULTI. Reply: OK. Errors: nested, which leaves the transaction as it is.
 fn multi(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
+    if ctx.client.is(ClientFlags::MULTI) {
+        return Err(CommandError::text("ERR MULTI calls can not be nested"));
+    }
     ctx.client.flags.insert(ClientFlags::MULTI);
     ctx.reply().ok();
     Ok(())
@@ -79,8 +82,11 @@ fn discard(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> 
     Ok(())
 }
 
-/// WATCH key [key …]. Reply: OK. A key that is due already is watched as absent. O(1) a key.
+/// WATCH key [key …]. Reply: OK. A key that is due already is watched as absent. Errors: inside MULTI. O(1) a key.
 fn watch(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    if ctx.client.is(ClientFlags::MULTI) {
+        return Err(CommandError::text("ERR WATCH inside MULTI is not allowed"));
+    }
     let now = ctx.now();
     // A transaction that is bound to fail needs no more watches.
     while !args.is_empty() && !ctx.client.is(ClientFlags::DIRTY_CAS) {

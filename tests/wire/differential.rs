@@ -45,7 +45,7 @@ const TEMPLATES: &[(u64, &str)] = &[
         "[EXPIRE|PEXPIRE|EXPIREAT|PEXPIREAT] k t ?[NX|XX|GT|LT] ?[NX|XX|GT|LT]",
     ),
     (6, "[TTL|EXPIRETIME|PEXPIRETIME|PERSIST] k"),
-    (5, "OBJECT [ENCODING|REFCOUNT|FREQ|HELP|IDLETIME] ?k"),
+    (5, "OBJECT [ENCODING|REFCOUNT|FREQ|IDLETIME] ?k"),
     (5, "SELECT d"),
     (3, "SWAPDB d d"),
     (2, "[FLUSHALL|FLUSHDB] ?[SYNC|ASYNC|NOW]"),
@@ -76,9 +76,9 @@ const TEMPLATES: &[(u64, &str)] = &[
         1,
         "CONFIG [GET|SET|FOO|RESETSTAT] ?maxmemory-policy ?noeviction",
     ),
-    (1, "LATENCY [RESET|FOO|HELP] ?k"),
-    (1, "SLOWLOG [RESET|FOO|HELP] ?n"),
-    (1, "MEMORY [USAGE|FOO|HELP] ?nokey ?SAMPLES ?n"),
+    (1, "LATENCY [RESET|FOO] ?k"),
+    (1, "SLOWLOG [RESET|FOO] ?n"),
+    (1, "MEMORY [USAGE|FOO] ?nokey ?SAMPLES ?n"),
     (1, "SCAN [x|-1] [MATCH|TYPE|FOO] ?nokey"),
     (1, "SCAN 0 MATCH nokey TYPE [string|list]"),
     (1, "ROLE x"),
@@ -373,7 +373,7 @@ fn replies(server: &Server, requests: &[Vec<u8>], cut: Cut, password: bool) -> O
     }
     // Redis 8 runs FLUSHALL in the background with the client blocked, and a protocol error among what waited for it
     // closes the connection without its text.
-    if holds_flush(requests) {
+    if requests.iter().any(|request| holds(request, b"flush")) {
         let last = bytes
             .windows(20)
             .rposition(|part| part == b"-ERR Protocol error:");
@@ -385,16 +385,15 @@ fn replies(server: &Server, requests: &[Vec<u8>], cut: Cut, password: bool) -> O
     })
 }
 
-fn holds_flush(requests: &[Vec<u8>]) -> bool {
-    requests.iter().any(|request| {
-        request
-            .to_ascii_lowercase()
-            .windows(5)
-            .any(|part| part == b"flush")
-    })
+/// Whether a request holds a word in any case.
+fn holds(request: &[u8], word: &[u8]) -> bool {
+    request
+        .to_ascii_lowercase()
+        .windows(word.len())
+        .any(|part| part == word)
 }
 
-/// Takes out what must differ: the version and the id in HELLO's reply, instants of these years, and refused passwords, whose error Redis
+/// Takes out what must differ: the version, the id and the modules in HELLO's reply, instants of these years, and refused passwords, whose error Redis
 /// swallows when replies are pending.
 fn normalised(mut bytes: Vec<u8>) -> Vec<u8> {
     let find = |bytes: &[u8], from: usize, what: &[u8]| {
@@ -418,6 +417,14 @@ fn normalised(mut bytes: Vec<u8>) -> Vec<u8> {
         bytes.splice(id..end - 2, *b":0");
         bytes.splice(start..proto - b"$5\r\nproto\r\n".len(), *b"-\r\n");
         at = start;
+    }
+    for module in [
+        b"*1\r\n*8\r\n$4\r\nname\r\n$9\r\nvectorset\r\n$3\r\nver\r\n:1\r\n$4\r\npath\r\n$0\r\n\r\n$4\r\nargs\r\n*0\r\n",
+        b"*1\r\n%4\r\n$4\r\nname\r\n$9\r\nvectorset\r\n$3\r\nver\r\n:1\r\n$4\r\npath\r\n$0\r\n\r\n$4\r\nargs\r\n*0\r\n",
+    ] {
+        while let Some(end) = find(&bytes, 0, module) {
+            bytes.splice(end - module.len()..end, *b"*0\r\n");
+        }
     }
     at = 0;
     while let Some(start) = find(&bytes, at, b"\r\n:") {
@@ -513,13 +520,11 @@ fn run(password: bool, rounds: u64) {
         if password {
             // Redis 8 closes a client that RESET has logged out while more than 1 KiB of replies is pending, which
             // depends on when they are written.
-            let reset = |request: &Vec<u8>| {
-                request
-                    .to_ascii_lowercase()
-                    .windows(5)
-                    .any(|part| part == b"reset")
-            };
-            requests.retain(|request| !reset(request));
+            requests.retain(|request| !holds(request, b"reset"));
+        }
+        if requests.iter().any(|request| holds(request, b"xat")) {
+            // A key that is stored past its time is counted by Redis, and not here.
+            requests.retain(|request| !holds(request, b"dbsize"));
         }
         if password && prng.below(3) > 0 {
             let mut auth = Vec::new();
@@ -577,7 +582,7 @@ fn run(password: bool, rounds: u64) {
             show(&a, at),
             show(&b, at)
         ));
-        if problems.len() >= 10 {
+        if problems.len() >= 25 {
             break;
         }
     }
