@@ -1,9 +1,10 @@
 //! `Chunks`: a long string in chunks of 32 KiB, so that a write under a snapshot copies one chunk.
 //!
-//! Two levels: the string has nodes, a node has 128 chunks. Each level is shared by count: a copy of
-//! the string costs one increment, and a write copies the path to one chunk if somebody else
-//! still refers to it. Here counts are worth their price (unlike for keys and table
-//! segments): they are touched once per 32 KiB, and a copied entry and its frozen twin stay independent.
+//! Three levels: the string has branches of 32 leaves of 32 chunks. Each level is shared by count: a
+//! copy of the string costs one increment, and a write copies the path to one chunk if somebody else
+//! still refers to it: 80 counts in a string of 512 MiB. Here counts are worth their price (unlike for
+//! keys and table segments): they are touched once per 32 KiB, and a copied entry and its frozen twin
+//! stay independent.
 //!
 //! Invariants: every chunk but the last is full; the last is cut to an allocator class; bytes beyond
 //! the string's length are zero.
@@ -16,18 +17,43 @@ use super::entry::class_bytes;
 const COUNTS: usize = 16;
 /// Bytes in a full chunk: with the counts 32 KiB, an exact allocator class.
 pub const CHUNK_BYTES: usize = 32 * 1024 - COUNTS;
-const NODE_CHUNKS: usize = 128;
-const NODE_BYTES: usize = NODE_CHUNKS * CHUNK_BYTES;
+/// Chunks in a leaf, and leaves in a branch.
+const FANOUT: usize = 32;
 
 #[derive(Clone, Default)]
-struct Node {
+struct Leaf {
     chunks: Vec<Arc<[u8]>>,
 }
 
 #[derive(Clone, Default)]
+struct Branch {
+    leaves: Vec<Arc<Leaf>>,
+}
+
+#[derive(Clone, Default)]
 struct Root {
-    nodes: Vec<Arc<Node>>,
+    branches: Vec<Arc<Branch>>,
     len: usize,
+}
+
+impl Root {
+    fn chunk(&self, index: usize) -> &[u8] {
+        let leaf = &self.branches[index / (FANOUT * FANOUT)].leaves[index / FANOUT % FANOUT];
+        &leaf.chunks[index % FANOUT]
+    }
+
+    /// The leaf of a chunk, this string's own; made if the chunk is to be the first of a new one.
+    fn leaf_mut(&mut self, index: usize) -> &mut Leaf {
+        let (branch, leaf) = (index / (FANOUT * FANOUT), index / FANOUT % FANOUT);
+        if self.branches.len() == branch {
+            self.branches.push(Arc::default());
+        }
+        let branch = Arc::make_mut(&mut self.branches[branch]);
+        if branch.leaves.len() == leaf {
+            branch.leaves.push(Arc::default());
+        }
+        Arc::make_mut(&mut branch.leaves[leaf])
+    }
 }
 
 /// A long string; see the file's header. Cloning is O(1).
@@ -70,18 +96,9 @@ impl Chunks {
             0 => 0,
             used => last_chunk_bytes(used) + COUNTS,
         };
-        let nodes: usize = self
-            .root
-            .nodes
-            .iter()
-            .map(|node| {
-                class_bytes(node.chunks.capacity() * 16) + class_bytes(COUNTS + size_of::<Node>())
-            })
-            .sum();
-        full + last
-            + nodes
-            + class_bytes(self.root.nodes.capacity() * 8)
-            + class_bytes(COUNTS + size_of::<Root>())
+        // One fat pointer for each chunk; what the levels above take is below one in 32 of that.
+        let pointers = 16 * self.len().div_ceil(CHUNK_BYTES).next_multiple_of(FANOUT);
+        full + last + class_bytes(pointers) + class_bytes(COUNTS + size_of::<Root>())
     }
 
     /// The bytes from `start` to before `end`, in pieces. Panics when out of range.
@@ -92,7 +109,7 @@ impl Chunks {
             if at == end {
                 return None;
             }
-            let chunk = &self.root.nodes[at / NODE_BYTES].chunks[at % NODE_BYTES / CHUNK_BYTES];
+            let chunk = self.root.chunk(at / CHUNK_BYTES);
             let from = at % CHUNK_BYTES;
             let to = (from + end - at).min(CHUNK_BYTES);
             at += to - from;
@@ -103,17 +120,32 @@ impl Chunks {
     /// The byte at `index`. Panics when out of range.
     pub fn byte(&self, index: usize) -> u8 {
         assert!(index < self.len());
-        self.root.nodes[index / NODE_BYTES].chunks[index % NODE_BYTES / CHUNK_BYTES]
-            [index % CHUNK_BYTES]
+        self.root.chunk(index / CHUNK_BYTES)[index % CHUNK_BYTES]
     }
 
     /// Adds bytes at the end.
     pub fn append(&mut self, bytes: &[u8]) {
-        self.write(self.len(), bytes);
+        let room = self.len().next_multiple_of(CHUNK_BYTES) - self.len();
+        let (head, mut rest) = bytes.split_at(room.min(bytes.len()));
+        self.write(self.len(), head);
+        while rest.len() >= CHUNK_BYTES {
+            let (chunk, more) = rest.split_at(CHUNK_BYTES);
+            let root = Arc::make_mut(&mut self.root);
+            root.leaf_mut(root.len / CHUNK_BYTES)
+                .chunks
+                .push(Arc::from(chunk));
+            root.len += CHUNK_BYTES;
+            rest = more;
+        }
+        self.write(self.len(), rest);
     }
 
-    /// Writes bytes at `offset`; the string grows as needed, with zeros in a gap.
+    /// Writes bytes at `offset`; the string grows as needed, with zeros in a gap. Nothing happens
+    /// without bytes.
     pub fn write(&mut self, offset: usize, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
         let end = offset + bytes.len();
         if end > self.len() {
             self.grow(end);
@@ -121,8 +153,8 @@ impl Chunks {
         let root = Arc::make_mut(&mut self.root);
         let (mut at, mut rest) = (offset, bytes);
         while !rest.is_empty() {
-            let node = Arc::make_mut(&mut root.nodes[at / NODE_BYTES]);
-            let chunk = &mut node.chunks[at % NODE_BYTES / CHUNK_BYTES];
+            let index = at / CHUNK_BYTES;
+            let chunk = &mut root.leaf_mut(index).chunks[index % FANOUT];
             let from = at % CHUNK_BYTES;
             let count = rest.len().min(CHUNK_BYTES - from);
             Arc::make_mut(chunk)[from..from + count].copy_from_slice(&rest[..count]);
@@ -134,19 +166,14 @@ impl Chunks {
     /// Makes the string `len` bytes long, with zeros at the end.
     fn grow(&mut self, len: usize) {
         let root = Arc::make_mut(&mut self.root);
-        let mut at = root.len / CHUNK_BYTES * CHUNK_BYTES;
-        while at < len {
-            let wanted = match len - at {
+        for index in root.len / CHUNK_BYTES..len.div_ceil(CHUNK_BYTES) {
+            let wanted = match len - index * CHUNK_BYTES {
                 rest if rest >= CHUNK_BYTES => CHUNK_BYTES,
                 rest => last_chunk_bytes(rest),
             };
-            if root.nodes.len() == at / NODE_BYTES {
-                root.nodes.push(Arc::default());
-            }
-            let node = Arc::make_mut(&mut root.nodes[at / NODE_BYTES]);
-            let index = at % NODE_BYTES / CHUNK_BYTES;
-            match node.chunks.get_mut(index) {
-                None => node.chunks.push(new_chunk(wanted)),
+            let leaf = root.leaf_mut(index);
+            match leaf.chunks.get_mut(index % FANOUT) {
+                None => leaf.chunks.push(new_chunk(wanted)),
                 Some(chunk) if chunk.len() < wanted => {
                     let zeros = wanted - chunk.len();
                     *chunk = chunk
@@ -157,7 +184,6 @@ impl Chunks {
                 }
                 Some(_) => {}
             }
-            at += CHUNK_BYTES;
         }
         root.len = len;
     }
@@ -224,15 +250,11 @@ mod tests {
         let mut chunks = Chunks::new(&vec![7; 20 << 20]);
         let copy = chunks.clone();
         chunks.write(10 << 20, b"x");
-        let shared = chunks
-            .root
-            .nodes
-            .iter()
-            .zip(&copy.root.nodes)
-            .flat_map(|(a, b)| a.chunks.iter().zip(&b.chunks))
-            .filter(|(a, b)| !Arc::ptr_eq(a, b))
+        let count = 20 * (1 << 20) / CHUNK_BYTES;
+        let copied = (0..count)
+            .filter(|&index| chunks.root.chunk(index).as_ptr() != copy.root.chunk(index).as_ptr())
             .count();
-        assert_eq!(shared, 1);
+        assert_eq!(copied, 1);
         assert_eq!((chunks.byte(10 << 20), copy.byte(10 << 20)), (b'x', 7));
     }
 }
