@@ -301,6 +301,9 @@ impl Engine {
     /// As [`Engine::hides`], in another database than the client's.
     #[inline]
     pub fn hides_in(&mut self, client: &Client, db: usize, key: Key<'_>) -> bool {
+        if self.keyspace.expires_len(db) == 0 {
+            return false;
+        }
         match self
             .keyspace
             .find(db, key)
