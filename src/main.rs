@@ -47,7 +47,8 @@ fn main() -> ExitCode {
 }
 
 fn serve(args: &[OsString]) -> ExitCode {
-    let config = match Config::load(args, &mut SystemFiles) {
+    let loaded = Config::load(args, &mut SystemFiles);
+    let config = match loaded.and_then(|config| startup::check_renames(&config).map(|()| config)) {
         Ok(config) => config,
         Err(error @ LoadError::Invalid { .. }) => {
             eprintln!("{error}");

@@ -213,7 +213,7 @@ directives! {
     oom_score_adj_values: OomScores = OomScores([0, 200, 800]), "oom-score-adj-values", Any, MULTI_ARG, Works;
     pidfile: Text = Text::from(""), "pidfile", Any, IMMUTABLE, Works;
     port: i64 = 6379, "port", Range(0, 65535), 0, Works;
-    proc_title_template: Text = Text::from("{title} {listen-addr} {server-mode}"), "proc-title-template", Check(check::title_template), 0, StoredOnly;
+    proc_title_template: Text = Text::from("{title} {listen-addr} {server-mode}"), "proc-title-template", Check(check::title_template), 0, Works;
     propagation_error_behavior: PropagationError = PropagationError::Ignore, "propagation-error-behavior", Any, 0, StoredOnly;
     protected_mode: bool = true, "protected-mode", Any, 0, Works;
     proto_max_bulk_len: i64 = 536870912, "proto-max-bulk-len", Memory(1048576, i64::MAX), 0, Works;
@@ -250,7 +250,7 @@ directives! {
     set_max_intset_entries: i64 = 512, "set-max-intset-entries", Range(0, i64::MAX), 0, StoredOnly;
     set_max_listpack_entries: i64 = 128, "set-max-listpack-entries", Range(0, i64::MAX), 0, StoredOnly;
     set_max_listpack_value: i64 = 64, "set-max-listpack-value", Range(0, i64::MAX), 0, StoredOnly;
-    set_proc_title: bool = true, "set-proc-title", Any, IMMUTABLE, StoredOnly;
+    set_proc_title: bool = true, "set-proc-title", Any, IMMUTABLE, Works;
     shutdown_on_sigint: ShutdownOptions = ShutdownOptions::default(), "shutdown-on-sigint", Any, MULTI_ARG, Works;
     shutdown_on_sigterm: ShutdownOptions = ShutdownOptions::default(), "shutdown-on-sigterm", Any, MULTI_ARG, Works;
     shutdown_timeout: i64 = 10, "shutdown-timeout", Range(0, I32_MAX), 0, Works;

@@ -50,6 +50,7 @@ impl OsHost {
             Id::dir => std::env::set_current_dir(config.dir.path())
                 .map_err(|error| process::error_text(&error))?,
             Id::jemalloc_bg_thread => memory::set_background_thread(config.jemalloc_bg_thread),
+            Id::proc_title_template => startup::show_title(config),
             Id::oom_score_adj | Id::oom_score_adj_values => startup::adjust_oom_score(config)?,
             _ => {}
         }

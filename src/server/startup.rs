@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use super::logging;
-use crate::config::{Config, OomScoreAdj, Supervised};
-use crate::sys::{cpu, memory, process};
+use crate::command::Renamed;
+use crate::config::{Config, LoadError, OomScoreAdj, Supervised};
+use crate::sys::{cpu, memory, process, title};
 
 /// What must be undone at the end.
 #[derive(Debug)]
@@ -47,6 +48,7 @@ pub fn prepare(config: &mut Config) -> Result<Prepared, String> {
             log::warn!("Can't keep to the processors of server-cpulist: {error}");
         }
     }
+    show_title(config);
     memory::set_background_thread(config.jemalloc_bg_thread);
     if let Err(text) = adjust_oom_score(config) {
         log::warn!("{text}");
@@ -90,6 +92,61 @@ fn warn_of_backlog(config: &Config) {
             config.tcp_backlog
         );
     }
+}
+
+/// Shows in `ps` how the server runs, by `proc-title-template`.
+pub fn show_title(config: &Config) {
+    if !config.set_proc_title {
+        return;
+    }
+    /// The name we were started by; the title overwrites it.
+    static NAME: OnceLock<String> = OnceLock::new();
+    let name = NAME.get_or_init(|| {
+        let name = std::env::args_os().next().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    });
+    title::reserve();
+    let port = if config.port != 0 {
+        config.port
+    } else {
+        config.tls_port
+    };
+    let address = config
+        .bind
+        .0
+        .first()
+        .map_or("*", |bind| bind.trim_start_matches('-'));
+    let listens_at = match config.unixsocket.get() {
+        Some(path) if port == 0 => String::from_utf8_lossy(path).into_owned(),
+        _ => format!("{address}:{port}"),
+    };
+    let file = config
+        .file
+        .as_ref()
+        .map(|path| path.display().to_string())
+        .unwrap_or_default();
+    let text = config
+        .proc_title_template
+        .lossy()
+        .replace("{title}", name)
+        .replace("{listen-addr}", &listens_at)
+        .replace("{server-mode}", "")
+        .replace("{port}", &config.port.to_string())
+        .replace("{tls-port}", &config.tls_port.to_string())
+        .replace("{unixsocket}", &config.unixsocket.lossy())
+        .replace("{config-file}", &file);
+    title::set(text.trim_end().as_bytes());
+}
+
+/// Whether every `rename-command` can be carried out.
+pub fn check_renames(config: &Config) -> Result<(), LoadError> {
+    let mut renamed = Renamed::default();
+    for rename in &config.renames {
+        renamed
+            .rename(&rename.from, &rename.to)
+            .map_err(|text| LoadError::at(rename.line.clone(), text))?;
+    }
+    Ok(())
 }
 
 /// Sets the score by which the system chooses what to kill when memory runs out.

@@ -9,6 +9,7 @@
 //! | `cpu` | affinity, priorities |
 //! | `process` | signals, daemonising, pid file, systemd, file limit, names |
 //! | `syslog` | the system's log |
+//! | `title` | the title that `ps` shows |
 //! | `file` | syncing and replacing files |
 
 pub mod alloc;
@@ -19,3 +20,4 @@ pub mod memory;
 pub mod process;
 pub mod syslog;
 pub mod ticks;
+pub mod title;

@@ -25,3 +25,4 @@ mod harness;
 mod parser;
 mod protocol;
 mod reference;
+mod startup;
