@@ -39,33 +39,36 @@ fn every_dependency_has_its_line() {
     );
 }
 
-#[test]
-fn every_directive_without_effect_is_named() {
+/// Compares the list behind a comment that begins with `mark` with the directives that `wanted` takes.
+fn directives(mark: &str, wanted: impl Fn(&Effect) -> bool) {
     let readme = file("README.md");
-    let list = readme
-        .split("<!-- directives without effect")
-        .nth(1)
-        .unwrap();
-    let list = list
-        .split_once("-->")
-        .unwrap()
-        .1
-        .split("<!-- end -->")
-        .next()
-        .unwrap();
+    let list = readme.split(&format!("<!-- {mark}")).nth(1).unwrap();
+    let list = list.split_once("-->").unwrap().1;
+    let list = list.split("<!-- end -->").next().unwrap();
     let listed: BTreeSet<&str> = list
         .split_whitespace()
         .map(|word| word.trim_matches('`'))
         .collect();
-    let wanted: BTreeSet<&str> = DIRECTIVES
-        .iter()
-        .filter(|row| row.effect == Effect::StoredOnly)
-        .map(|row| row.name)
-        .collect();
+    let rows = DIRECTIVES.iter().filter(|row| wanted(&row.effect));
+    let wanted: BTreeSet<&str> = rows.map(|row| row.name).collect();
     let missing: Vec<_> = wanted.difference(&listed).collect();
     let extra: Vec<_> = listed.difference(&wanted).collect();
     assert!(
         missing.is_empty() && extra.is_empty(),
-        "README.md, \"Directives without effect\": missing {missing:?}, not so any more {extra:?}"
+        "README.md, \"{mark}\": missing {missing:?}, not so any more {extra:?}"
     );
+}
+
+#[test]
+fn every_directive_without_effect_is_named() {
+    directives("directives without effect", |effect| {
+        *effect == Effect::StoredOnly
+    });
+}
+
+#[test]
+fn every_refused_directive_is_named() {
+    directives("refused directives", |effect| {
+        matches!(effect, Effect::Refused(_))
+    });
 }
