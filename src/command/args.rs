@@ -75,6 +75,12 @@ impl<'a> Args<'a> {
         self.next = index;
     }
 
+    /// Moves the cursor on by so many arguments, at most to the end.
+    #[inline]
+    pub fn skip(&mut self, count: usize) {
+        self.next = (self.next + count).min(self.ranges.len());
+    }
+
     /// Arguments left.
     #[inline]
     pub fn left(&self) -> usize {

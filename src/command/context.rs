@@ -1,6 +1,6 @@
 //! What a handler works with.
 
-use super::{CommandError, Registered, table};
+use super::{Args, CommandError, Registered, table};
 use crate::base::time::UnixMs;
 use crate::engine::{Client, ClientFlags, Engine, EventClass, Host, LinkId};
 use crate::keyspace::Key;
@@ -17,6 +17,23 @@ pub struct Context<'a> {
     pub host: &'a mut dyn Host,
     /// The row that runs.
     pub command: &'static Registered,
+}
+
+/// Keys of one command that are prefetched together.
+const KEYS_AHEAD: usize = 16;
+
+/// Some keys of a command, hashed and on their way into the cache.
+pub struct KeyWindow<'a> {
+    keys: [Key<'a>; KEYS_AHEAD],
+    count: usize,
+}
+
+impl<'a> KeyWindow<'a> {
+    /// The keys.
+    #[inline]
+    pub fn keys(&self) -> &[Key<'a>] {
+        &self.keys[..self.count]
+    }
 }
 
 impl Context<'_> {
@@ -56,6 +73,12 @@ impl Context<'_> {
         self.engine.peek(self.client, key)
     }
 
+    /// A key was created: the event `new`, before the one of the command.
+    #[inline]
+    pub fn created(&mut self, db: usize, key: &[u8]) {
+        self.engine.notify(EventClass::New, "new", key, db);
+    }
+
     /// After [`Context::changed`]: another key that the same change touched. Wakes watchers and
     /// notifies; the change is counted already.
     pub fn changed_too(&mut self, db: usize, key: &[u8], class: EventClass, event: &'static str) {
@@ -67,7 +90,30 @@ impl Context<'_> {
     /// on any replica, it is stored and the master's deletion awaited.
     #[inline]
     pub fn is_past(&self, at: UnixMs) -> bool {
-        at <= self.now() && !self.client.must_obey() && !self.engine.is_replica()
+        let decides = !self.client.must_obey() && !self.engine.is_replica();
+        at <= self.now() && decides && !self.engine.is_loading()
+    }
+
+    /// The next arguments, every `step`-th of them a key: hashes up to 16 keys, asks the processor for their
+    /// entries, and gives them. The cursor stays.
+    pub fn key_window<'k>(&self, args: &Args<'k>, step: usize) -> KeyWindow<'k> {
+        let mut window = KeyWindow {
+            keys: [Key {
+                bytes: b"",
+                hash: 0,
+            }; KEYS_AHEAD],
+            count: args.left().div_ceil(step).min(KEYS_AHEAD),
+        };
+        let mut hashes = [0; KEYS_AHEAD];
+        for (index, hash) in hashes.iter_mut().enumerate().take(window.count) {
+            window.keys[index] = args.key_at(args.position() + index * step);
+            *hash = window.keys[index].hash;
+        }
+        if window.count > 1 {
+            let db = self.client.db;
+            self.engine.keyspace.prefetch(db, &hashes[..window.count]);
+        }
+        window
     }
 
     /// Propagates these arguments instead of the command as it came. May be called several times.

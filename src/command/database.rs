@@ -235,6 +235,28 @@ fn randomkey(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError
     Ok(())
 }
 
+/// A cursor as Redis reads it: an unsigned integer, which may have white space and a sign before it; a minus
+/// wraps round, unless the number fits a signed integer.
+fn parse_cursor(text: &[u8]) -> Option<u64> {
+    if let Some(number) = num::parse_i64(text) {
+        return u64::try_from(number).ok();
+    }
+    let text = text.trim_ascii_start();
+    let digits = text.strip_prefix(b"-").or(text.strip_prefix(b"+"));
+    let digits = digits.unwrap_or(text);
+    if digits.is_empty() {
+        return None;
+    }
+    let number = digits.iter().try_fold(0u64, |number, byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })?;
+    Some(match text.starts_with(b"-") {
+        true => number.wrapping_neg(),
+        false => number,
+    })
+}
+
 struct ScanOptions<'a> {
     pattern: Option<&'a [u8]>,
     count: usize,
@@ -283,8 +305,7 @@ impl<'a> ScanOptions<'a> {
 /// is returned; none twice unless it is renamed. Errors: invalid cursor, syntax error, not an integer. Due keys that are
 /// met are deleted. O(count).
 fn scan(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
-    let mut cursor =
-        num::parse_u64(args.bytes()?).ok_or(CommandError::text("ERR invalid cursor"))?;
+    let mut cursor = parse_cursor(args.bytes()?).ok_or(CommandError::text("ERR invalid cursor"))?;
     let options = ScanOptions::parse(args)?;
     let (db, now) = (ctx.client.db, ctx.now());
     let (mut visited, mut keys, mut due) = (0, Keys::default(), Keys::default());

@@ -140,12 +140,15 @@ fn del(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let db = ctx.client.db;
     let mut deleted = 0;
     while !args.is_empty() {
-        let key = args.key()?;
-        ctx.engine.drop_due(ctx.client, key);
-        if ctx.engine.keyspace.remove(db, key) {
-            ctx.changed(key.bytes, EventClass::Generic, "del");
-            deleted += 1;
+        let window = ctx.key_window(args, 1);
+        for &key in window.keys() {
+            ctx.engine.drop_due(ctx.client, key);
+            if ctx.engine.keyspace.remove(db, key) {
+                ctx.changed(key.bytes, EventClass::Generic, "del");
+                deleted += 1;
+            }
         }
+        args.skip(window.keys().len());
     }
     ctx.reply().int(deleted);
     Ok(())
@@ -155,8 +158,11 @@ fn del(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
 fn exists(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let mut count = 0;
     while !args.is_empty() {
-        let key = args.key()?;
-        count += i64::from(ctx.peek(key).is_some());
+        let window = ctx.key_window(args, 1);
+        for &key in window.keys() {
+            count += i64::from(ctx.peek(key).is_some());
+        }
+        args.skip(window.keys().len());
     }
     ctx.reply().int(count);
     Ok(())
@@ -211,7 +217,11 @@ fn renamenx(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErr
 
 fn give_name(ctx: &mut Context<'_>, from: Key<'_>, to: Key<'_>) {
     let db = ctx.client.db;
+    let new = ctx.engine.keyspace.find(db, to).is_none();
     ctx.engine.keyspace.rename(db, from, to);
+    if new {
+        ctx.created(db, to.bytes);
+    }
     ctx.changed(from.bytes, EventClass::Generic, "rename_from");
     ctx.changed_too(db, to.bytes, EventClass::Generic, "rename_to");
 }
@@ -252,6 +262,7 @@ fn copy(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
         && (ctx.engine.write_in(ctx.client, to_db, to).is_none() || replace);
     if copied {
         ctx.engine.keyspace.copy(db, from, to_db, to);
+        ctx.created(to_db, to.bytes);
         ctx.engine
             .changed(to_db, to.bytes, EventClass::Generic, "copy_to");
     }
@@ -270,6 +281,7 @@ fn move_key(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErr
     let moved = ctx.write(key).is_some() && ctx.engine.write_in(ctx.client, to_db, key).is_none();
     if moved {
         ctx.engine.keyspace.move_key(db, key, to_db);
+        ctx.created(to_db, key.bytes);
         ctx.changed(key.bytes, EventClass::Generic, "move_from");
         ctx.changed_too(to_db, key.bytes, EventClass::Generic, "move_to");
     }

@@ -15,6 +15,7 @@ pub mod connection;
 pub mod database;
 pub mod debug;
 pub mod docs;
+mod dump;
 mod expire;
 pub mod generic;
 pub mod info;
@@ -42,6 +43,7 @@ pub const FAMILIES: &[&[Command]] = &[
     monitoring::COMMANDS,
     connection::COMMANDS,
     database::COMMANDS,
+    dump::COMMANDS,
     expire::COMMANDS,
     generic::COMMANDS,
     object::COMMANDS,

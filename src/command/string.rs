@@ -314,9 +314,10 @@ fn get(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
 /// Stores a string over whatever the key holds, and reports the change.
 #[inline]
 fn store(ctx: &mut Context<'_>, key: Key<'_>, value: &[u8], ttl: Ttl) {
-    ctx.engine
-        .keyspace
-        .set_string(ctx.client.db, key, value, ttl);
+    let db = ctx.client.db;
+    if ctx.engine.keyspace.set_string(db, key, value, ttl) {
+        ctx.created(db, key.bytes);
+    }
     ctx.changed(key.bytes, EventClass::String, "set");
 }
 
@@ -625,6 +626,7 @@ fn append(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError
     let len = match length_for_write(ctx, key)? {
         None => {
             ctx.engine.keyspace.set_string(db, key, value, Ttl::None);
+            ctx.created(db, key.bytes);
             value.len()
         }
         Some(len) => {
@@ -649,6 +651,9 @@ fn setrange(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErr
         check_length(ctx, offset, value.len())?;
         let db = ctx.client.db;
         let len = ctx.engine.keyspace.set_range(db, key, offset, value);
+        if old.is_none() {
+            ctx.created(db, key.bytes);
+        }
         ctx.changed(key.bytes, EventClass::String, "setrange");
         len
     };
@@ -689,7 +694,9 @@ fn add(ctx: &mut Context<'_>, key: Key<'_>, by: i64) -> Result<(), CommandError>
     };
     let sum = old.checked_add(by).ok_or(CommandError::Overflow)?;
     let db = ctx.client.db;
-    ctx.engine.keyspace.set_int(db, key, sum, Ttl::Keep);
+    if ctx.engine.keyspace.set_int(db, key, sum, Ttl::Keep) {
+        ctx.created(db, key.bytes);
+    }
     ctx.changed(key.bytes, EventClass::String, "incrby");
     ctx.client.reply.int(sum);
     Ok(())
@@ -715,7 +722,9 @@ fn incrbyfloat(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Command
     let mut text = Vec::with_capacity(32);
     sum.push(&mut text);
     let db = ctx.client.db;
-    ctx.engine.keyspace.set_text(db, key, &text, Ttl::Keep);
+    if ctx.engine.keyspace.set_text(db, key, &text, Ttl::Keep) {
+        ctx.created(db, key.bytes);
+    }
     ctx.changed(key.bytes, EventClass::String, "incrbyfloat");
     ctx.replicate_as(&[b"SET", key.bytes, &text, b"KEEPTTL"]);
     ctx.reply().bulk(&text);
@@ -726,11 +735,14 @@ fn incrbyfloat(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Command
 fn mget(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     ctx.reply().array(args.left());
     while !args.is_empty() {
-        let key = args.key()?;
-        match ctx.engine.read(ctx.client, key).map(string_of) {
-            Some(Ok(value)) => bulk_string(&mut ctx.client.reply, value),
-            Some(Err(_)) | None => ctx.client.reply.null(),
+        let window = ctx.key_window(args, 1);
+        for &key in window.keys() {
+            match ctx.engine.read(ctx.client, key).map(string_of) {
+                Some(Ok(value)) => bulk_string(&mut ctx.client.reply, value),
+                Some(Err(_)) | None => ctx.client.reply.null(),
+            }
         }
+        args.skip(window.keys().len());
     }
     Ok(())
 }
@@ -741,9 +753,13 @@ fn mset(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
         return Err(ctx.wrong_arity());
     }
     while !args.is_empty() {
-        let (key, value) = (args.key()?, args.bytes()?);
-        ctx.engine.drop_due(ctx.client, key);
-        store(ctx, key, value, Ttl::None);
+        let window = ctx.key_window(args, 2);
+        for &key in window.keys() {
+            args.skip(1);
+            let value = args.bytes()?;
+            ctx.engine.drop_due(ctx.client, key);
+            store(ctx, key, value, Ttl::None);
+        }
     }
     ctx.reply().ok();
     Ok(())
