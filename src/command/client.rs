@@ -562,20 +562,23 @@ fn reply(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError>
 fn setinfo(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let option = args.bytes()?;
     let value = args.bytes()?;
-    let (field, name) = if option.eq_ignore_ascii_case(b"lib-name") {
-        (&mut ctx.client.lib_name, "lib-name")
+    let field = if option.eq_ignore_ascii_case(b"lib-name") {
+        &mut ctx.client.lib_name
     } else if option.eq_ignore_ascii_case(b"lib-ver") {
-        (&mut ctx.client.lib_ver, "lib-ver")
+        &mut ctx.client.lib_ver
     } else {
-        let mut text = b"ERR Unrecognized option '".to_vec();
-        text.extend_from_slice(option);
-        text.push(b'\'');
-        return Err(CommandError::Bytes(text));
+        return Err(CommandError::echoing(
+            "ERR Unrecognized option '",
+            option,
+            "'",
+        ));
     };
     if !is_plain(value) {
-        return Err(CommandError::owned(format!(
-            "ERR {name} cannot contain spaces, newlines or special characters."
-        )));
+        return Err(CommandError::echoing(
+            "ERR ",
+            option,
+            " cannot contain spaces, newlines or special characters.",
+        ));
     }
     *field = value.to_vec();
     ctx.reply().ok();

@@ -144,10 +144,11 @@ fn hello(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError>
             super::client::check_name(given)?;
             name = Some(given);
         } else {
-            let mut text = b"ERR Syntax error in HELLO option '".to_vec();
-            text.extend_from_slice(option);
-            text.push(b'\'');
-            return Err(CommandError::Bytes(text));
+            return Err(CommandError::echoing(
+                "ERR Syntax error in HELLO option '",
+                option,
+                "'",
+            ));
         }
     }
     if let Some((user, password)) = login {

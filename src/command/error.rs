@@ -69,10 +69,18 @@ impl CommandError {
 
     /// Unknown subcommand `sub` of container `name` (upper case in the hint).
     pub fn unknown_subcommand(name: &str, sub: &[u8]) -> CommandError {
-        let mut text = b"ERR unknown subcommand '".to_vec();
-        text.extend_from_slice(&sub[..sub.len().min(128)]);
-        text.extend_from_slice(format!("'. Try {} HELP.", name.to_uppercase()).as_bytes());
-        CommandError::Bytes(text)
+        let shown = &sub[..sub.len().min(128)];
+        let after = format!("'. Try {} HELP.", name.to_uppercase());
+        CommandError::echoing("ERR unknown subcommand '", shown, &after)
+    }
+
+    /// A text that shows a client's word, as Redis does up to its first NUL byte.
+    pub fn echoing(before: &str, word: &[u8], after: &str) -> CommandError {
+        let end = word
+            .iter()
+            .position(|&byte| byte == 0)
+            .unwrap_or(word.len());
+        CommandError::Bytes([before.as_bytes(), &word[..end], after.as_bytes()].concat())
     }
 }
 

@@ -240,9 +240,7 @@ impl Only {
             } else if args.take("lt") {
                 only.earlier = true;
             } else {
-                return Err(CommandError::Bytes(
-                    [b"ERR Unsupported option ", word].concat(),
-                ));
+                return Err(CommandError::echoing("ERR Unsupported option ", word, ""));
             }
         }
         if only.without && (only.with || only.later || only.earlier) {

@@ -474,10 +474,19 @@ pub fn keys_of(
         if first >= argc || last >= argc {
             return None;
         }
+        let mut flags = spec.flags;
+        if flags & VARIABLE_FLAGS != 0 && row.name == "set" {
+            let reads = (3..argc).any(|at| argument(at).eq_ignore_ascii_case(b"get"));
+            flags = if reads {
+                RW | ACCESS | UPDATE
+            } else {
+                OW | UPDATE
+            };
+        }
         keys.extend(
             (first..=last)
                 .step_by(step.max(1) as usize)
-                .map(|at| (at, spec.flags)),
+                .map(|at| (at, flags)),
         );
     }
     Some(keys)

@@ -20,6 +20,9 @@ impl Machine {
             client.flags.remove(ClientFlags::REPLY_SKIP_NEXT);
             client.flags.insert(ClientFlags::REPLY_SKIP);
         }
+        let silent = ClientFlags::REPLY_OFF | ClientFlags::REPLY_SKIP;
+        // What EXEC wrote before a CLIENT REPLY in its queue stays.
+        let mut keeps_reply = false;
         let flow = match self.admit(client, found, &mut args, host) {
             Ok(entry) => {
                 if guards::paused(&self.engine, client, entry) {
@@ -30,6 +33,7 @@ impl Machine {
                 if client.is(ClientFlags::MULTI) && !entry.command.is(RUNS_IN_MULTI) {
                     self.queue(client, entry, &args);
                 } else if entry.id == self.exec.id {
+                    keeps_reply = !client.is(silent);
                     self.exec(client, args, host);
                 } else {
                     self.call(client, entry, args, host);
@@ -42,8 +46,10 @@ impl Machine {
                 Flow::Next
             }
         };
-        if client.is(ClientFlags::REPLY_OFF | ClientFlags::REPLY_SKIP) {
-            client.reply.buf.truncate(reply_start);
+        if client.is(silent) {
+            if !keeps_reply {
+                client.reply.buf.truncate(reply_start);
+            }
             client.flags.remove(ClientFlags::REPLY_SKIP);
         }
         flow

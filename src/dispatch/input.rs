@@ -285,7 +285,9 @@ impl Machine {
             guards::describe(client),
             crate::base::quote::quoted(bytes.get(..128).unwrap_or(bytes)),
         );
-        client.reply.error_bytes(&error.reply());
+        if !client.is(ClientFlags::REPLY_OFF | ClientFlags::REPLY_SKIP_NEXT) {
+            client.reply.error_bytes(&error.reply());
+        }
         self.engine.stats.errors.count("ERR");
         client.flags.insert(ClientFlags::CLOSE_AFTER_REPLY);
     }

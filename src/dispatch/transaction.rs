@@ -69,7 +69,11 @@ impl Machine {
         client.leave_multi();
         client.flags.insert(ClientFlags::IN_EXEC);
         self.in_exec = true;
-        client.reply.array(commands.len());
+        // CLIENT REPLY inside takes effect from its own reply on.
+        let silent = ClientFlags::REPLY_OFF | ClientFlags::REPLY_SKIP;
+        if !client.is(silent) {
+            client.reply.array(commands.len());
+        }
         let seed = self.engine.keyspace.seed();
         for queued in &commands {
             let entry = table().get(queued.command);
@@ -77,7 +81,11 @@ impl Machine {
             if entry.parent.is_some() {
                 args.seek(2);
             }
+            let reply_start = client.reply.buf.len();
             self.call(client, entry, args, host);
+            if client.is(silent) {
+                client.reply.buf.truncate(reply_start);
+            }
         }
         self.in_exec = false;
         client.flags.remove(ClientFlags::IN_EXEC);

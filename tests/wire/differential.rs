@@ -45,7 +45,7 @@ const TEMPLATES: &[(u64, &str)] = &[
         "[EXPIRE|PEXPIRE|EXPIREAT|PEXPIREAT] k t ?[NX|XX|GT|LT] ?[NX|XX|GT|LT]",
     ),
     (6, "[TTL|EXPIRETIME|PEXPIRETIME|PERSIST] k"),
-    (5, "OBJECT [ENCODING|REFCOUNT|FREQ|IDLETIME] ?k"),
+    (5, "OBJECT [ENCODING|FREQ|NOSUCH] ?k"),
     (5, "SELECT d"),
     (3, "SWAPDB d d"),
     (2, "[FLUSHALL|FLUSHDB] ?[SYNC|ASYNC|NOW]"),
