@@ -202,7 +202,7 @@ fn memory(ctx: &mut Context<'_>, out: &mut String) {
         .iter()
         .map(|client| client.memory_bytes())
         .sum();
-    let backlog = 0;
+    let backlog = ctx.engine.replication.stream.memory_bytes();
     let tables: usize = (0..engine.keyspace.count())
         .map(|db| engine.keyspace.overhead_bytes(db))
         .sum();
@@ -500,15 +500,7 @@ fn stats(ctx: &mut Context<'_>, out: &mut String) {
 }
 
 fn replication(ctx: &mut Context<'_>, out: &mut String) {
-    field(
-        out,
-        "role",
-        if ctx.engine.is_replica() {
-            "slave"
-        } else {
-            "master"
-        },
-    );
+    super::replication::info(ctx.engine, out);
 }
 
 fn cpu(ctx: &mut Context<'_>, out: &mut String) {

@@ -24,6 +24,7 @@ mod lcs;
 pub mod monitoring;
 mod object;
 pub mod persistence;
+pub mod replication;
 pub mod string;
 pub mod transaction;
 
@@ -40,6 +41,7 @@ pub const FAMILIES: &[&[Command]] = &[
     debug::COMMANDS,
     info::COMMANDS,
     introspection::COMMANDS,
+    replication::COMMANDS,
     monitoring::COMMANDS,
     connection::COMMANDS,
     database::COMMANDS,

@@ -95,6 +95,13 @@ impl Machine {
         found: Option<&'static Registered>,
         error: CommandError,
     ) {
+        if client.is(ClientFlags::MASTER) {
+            // To go on would leave us with other data than the master's.
+            log::warn!(
+                "== CRITICAL == This replica cannot process a command of its master: '{error}'. The link is closed."
+            );
+            client.flags.insert(ClientFlags::CLOSE_ASAP);
+        }
         if client.is(ClientFlags::MULTI) {
             client.flags.insert(ClientFlags::DIRTY_EXEC);
         }
@@ -148,6 +155,13 @@ impl Machine {
         let result = (entry.command.handler)(&mut context, &mut args);
         let failed = result.is_err();
         if let Err(error) = result {
+            if client.is(ClientFlags::MASTER) {
+                log::warn!(
+                    "== CRITICAL == This replica is sending an error to its master: '{error}' after processing the \
+                     command '{}'",
+                    entry.full_name
+                );
+            }
             error.write(&mut client.reply);
             self.engine.stats.errors.count(&error.code());
         }
@@ -209,8 +223,12 @@ impl Machine {
     }
 
     #[cold]
-    fn flush_pending(&mut self, _client: &mut Client) {
-        self.engine.pending.clear();
+    fn flush_pending(&mut self, client: &mut Client) {
+        let scattered = client
+            .last_command
+            .is_some_and(|id| table().get(id).command.is(TOUCHES_ARBITRARY_KEYS));
+        self.engine.flush_pending(!scattered);
+        client.write_offset = self.engine.replication.stream.offset();
     }
 
     #[cold]

@@ -93,6 +93,7 @@ impl Machine {
                     };
                     let key = self.engine.keyspace.key(&key);
                     self.engine.expire(db, key);
+                    self.engine.flush_pending(false);
                 }
                 let spent_ns = host.monotonic_ns() - start_ns;
                 if spent_ns >= RECLAIM_BUDGET_NS {
@@ -109,6 +110,7 @@ impl Machine {
         let used = host.used_memory();
         let now_ms = self.engine.clock.mono_ms();
         self.engine.stats.sample(now_ms, used);
+        self.replication_cron();
         let timeout = self.engine.config.timeout;
         if timeout > 0 {
             self.close_idle(timeout * 1000);

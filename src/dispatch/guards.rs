@@ -113,6 +113,10 @@ const GUARDS: &[Guard] = &[
     authenticated,
     allowed_in_multi,
     saving_works,
+    enough_replicas,
+    writable,
+    not_a_replica_link,
+    fresh_enough,
     not_loading,
 ];
 
@@ -123,6 +127,9 @@ pub(super) fn check(
     client: &Client,
     entry: &'static Registered,
 ) -> Result<(), CommandError> {
+    if client.is(ClientFlags::MASTER) {
+        return Ok(());
+    }
     for guard in GUARDS {
         guard(engine, client, entry)?;
     }
@@ -212,6 +219,87 @@ fn not_loading(
     }
     Err(CommandError::text(
         "LOADING Redis is loading the dataset in memory",
+    ))
+}
+
+/// Whether the command writes, or is an EXEC whose queue does.
+#[inline]
+fn writes(client: &Client, entry: &'static Registered) -> bool {
+    entry.command.is(WRITE)
+        || (client.is(ClientFlags::MULTI)
+            && client.transaction.flags & WRITE != 0
+            && entry.command.name == "exec")
+}
+
+#[inline]
+fn enough_replicas(
+    engine: &Engine,
+    client: &Client,
+    entry: &'static Registered,
+) -> Result<(), CommandError> {
+    let wanted = engine.config.min_replicas_to_write;
+    if wanted == 0
+        || engine.config.min_replicas_max_lag == 0
+        || engine.is_replica()
+        || !writes(client, entry)
+    {
+        return Ok(());
+    }
+    let good = engine
+        .replication
+        .source
+        .good_count(&engine.source_settings(), engine.now());
+    if good as i64 >= wanted {
+        return Ok(());
+    }
+    Err(CommandError::text(
+        "NOREPLICAS Not enough good replicas to write.",
+    ))
+}
+
+#[inline]
+fn writable(
+    engine: &Engine,
+    client: &Client,
+    entry: &'static Registered,
+) -> Result<(), CommandError> {
+    if !engine.is_replica() || !engine.config.replica_read_only || !writes(client, entry) {
+        return Ok(());
+    }
+    Err(CommandError::text(
+        "READONLY You can't write against a read only replica.",
+    ))
+}
+
+#[inline]
+fn not_a_replica_link(
+    _: &Engine,
+    client: &Client,
+    entry: &'static Registered,
+) -> Result<(), CommandError> {
+    if client.is(ClientFlags::REPLICA) && entry.command.is(WRITE | READONLY | MAY_REPLICATE) {
+        return Err(CommandError::text(
+            "ERR Replica can't interact with the keyspace",
+        ));
+    }
+    Ok(())
+}
+
+#[inline]
+fn fresh_enough(
+    engine: &Engine,
+    _: &Client,
+    entry: &'static Registered,
+) -> Result<(), CommandError> {
+    if !engine.is_replica()
+        || engine.config.replica_serve_stale_data
+        || entry.command.is(STALE)
+        || !crate::command::replication::is_stale(engine)
+    {
+        return Ok(());
+    }
+    Err(CommandError::text(
+        "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
     ))
 }
 

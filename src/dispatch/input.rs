@@ -51,7 +51,12 @@ impl Machine {
         };
         client.bytes_in += bytes.len() as u64;
         client.active_ms = self.engine.now();
-        self.engine.stats.net_input_bytes += bytes.len() as u64;
+        let bytes = if client.is(ClientFlags::MASTER) {
+            &bytes[self.master_input(&mut client, bytes)..]
+        } else {
+            self.engine.stats.net_input_bytes += bytes.len() as u64;
+            bytes
+        };
         if client.is(ClientFlags::CLOSE_AFTER_REPLY | ClientFlags::CLOSE_ASAP) {
             // Nothing more is run for it.
         } else if client.is(ClientFlags::BLOCKED) {
@@ -189,12 +194,19 @@ impl Machine {
                     self.engine.keyspace.seed(),
                     parsed.hashed,
                 );
-                if args.count() > 0
-                    && self.process(client, parsed.entry, args, host) == Flow::Postponed
-                {
+                if args.count() == 0 {
+                    // A replica that loads sends newlines to show that it lives.
+                    if client.is(ClientFlags::REPLICA) {
+                        let now = self.engine.now();
+                        self.engine.replication.source.alive(client.link, now);
+                    }
+                } else if self.process(client, parsed.entry, args, host) == Flow::Postponed {
                     break;
                 }
                 executed += 1;
+                if client.is(ClientFlags::MASTER) {
+                    self.applied(client, &bytes[done..parsed.end]);
+                }
                 done = parsed.end;
                 if client.unsent() > OUTPUT_CHECKED_BYTES {
                     guards::check_output_limit(&mut self.engine, client);

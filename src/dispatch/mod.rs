@@ -13,6 +13,7 @@ mod cron;
 mod guards;
 mod input;
 mod persistence;
+mod replication;
 mod transaction;
 
 use crate::command::{Registered, Renamed, table};
@@ -47,6 +48,7 @@ pub struct Machine {
     in_exec: bool,
     exec: &'static Registered,
     load: Option<Box<persistence::Load>>,
+    progress: replication::Progress,
 }
 
 impl Machine {
@@ -77,6 +79,7 @@ impl Machine {
             in_exec: false,
             exec,
             load: None,
+            progress: replication::Progress::default(),
         })
     }
 
@@ -145,6 +148,10 @@ impl Machine {
         }
         self.run_saves(false, host);
         self.run_shutdown(host);
+        if let Some(wake_ms) = self.replication_round(host) {
+            let wake_ns = wake_ms.saturating_mul(1_000_000);
+            sleep_ns = sleep_ns.min(wake_ns.saturating_sub(self.engine.clock.mono_ns));
+        }
         self.drop_closing();
         sleep_ns
     }
@@ -152,6 +159,9 @@ impl Machine {
     /// The next bytes to write to a link; empty when all is written.
     pub fn output(&self, link: LinkId) -> &[u8] {
         match self.engine.clients.get(link) {
+            Some(client) if client.unsent() == 0 && client.is(ClientFlags::REPLICA) => {
+                self.engine.stream_output(link)
+            }
             Some(client) => &client.reply.buf[client.sent..],
             None => &[],
         }
@@ -162,9 +172,19 @@ impl Machine {
         let Some(client) = self.engine.clients.get_mut(link) else {
             return false;
         };
-        client.sent += bytes;
         client.bytes_out += bytes as u64;
-        self.engine.stats.net_output_bytes += bytes as u64;
+        if client.is(ClientFlags::REPLICA) {
+            self.engine.stats.net_repl_output_bytes += bytes as u64;
+            if client.unsent() == 0 {
+                if bytes > 0 {
+                    self.engine.replication.source.sent(link, bytes);
+                }
+                return client.is(ClientFlags::CLOSE_AFTER_REPLY);
+            }
+        } else {
+            self.engine.stats.net_output_bytes += bytes as u64;
+        }
+        client.sent += bytes;
         if client.sent == client.reply.buf.len() {
             client.sent = 0;
             client.reply.buf.clear();
@@ -198,6 +218,7 @@ impl Machine {
                 if client.is(ClientFlags::MONITOR) {
                     self.engine.monitors.retain(|&other| other != link);
                 }
+                self.replication_closed(&client);
                 self.engine.actions.push(Action::Close(link));
             }
         }

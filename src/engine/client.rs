@@ -4,6 +4,7 @@
 //! client and the rest of the engine at once; it is back before anything else looks.
 
 use crate::base::time::UnixMs;
+use crate::replication::source::Announced;
 use crate::resp::parser::{Parser, Range};
 use crate::resp::reply::{Protocol, Reply};
 
@@ -158,6 +159,8 @@ pub struct Client {
     pub commands: u64,
     /// Replication offset after its last write, for WAIT.
     pub write_offset: i64,
+    /// What it said of itself with REPLCONF.
+    pub announced: Option<Box<Announced>>,
     /// When its output buffer first went over the soft limit; 0 for not over.
     pub soft_limit_since_ms: UnixMs,
 }
@@ -191,6 +194,7 @@ impl Client {
             bytes_out: 0,
             commands: 0,
             write_offset: 0,
+            announced: None,
             soft_limit_since_ms: 0,
         }
     }

@@ -11,6 +11,7 @@ mod host;
 mod pause;
 mod persistence;
 mod propagation;
+mod replicate;
 mod shutdown;
 mod watch;
 
@@ -21,6 +22,7 @@ pub use host::{Clock, Host, MemoryFacts, OpenFile, ProcessFacts};
 pub use pause::{Pause, PauseKind};
 pub use persistence::{Background, LoadResult, Loading, Persistence, SaveError, SaveJob};
 pub use propagation::{Pending, encode_command};
+pub use replicate::SyncJob;
 pub use shutdown::Shutdown;
 pub use watch::Watched;
 
@@ -28,6 +30,8 @@ use crate::base::prng::Prng;
 use crate::base::time::UnixMs;
 use crate::config::{Config, Id};
 use crate::keyspace::{Garbage, Key, Keyspace, is_due};
+use crate::replication::id::Id as ReplicationId;
+use crate::replication::role::Replication;
 use crate::stats::Stats;
 use crate::types::Entry;
 use crate::types::access;
@@ -55,6 +59,12 @@ pub enum Action {
     Save(Box<SaveJob>),
     /// A load that the shell began has ended.
     Loaded(Box<LoadResult>),
+    /// Open a connection to the master; the answer is `Machine::master_opened` or `Machine::master_failed`.
+    ConnectMaster(String, u16),
+    /// Encode a snapshot for replicas on a helper; the answers are `Machine::sync_data` and `Machine::sync_ended`.
+    Sync(Box<SyncJob>),
+    /// The role changed: log lines carry it.
+    Role(bool),
     /// End the process with this exit code, after the outputs are flushed.
     Exit(i32),
 }
@@ -107,6 +117,12 @@ pub struct Engine {
     pub persistence: Persistence,
     /// A shutdown for the end of the round.
     pub shutdown: Option<Shutdown>,
+    /// Role, replicas, the stream.
+    pub replication: Replication,
+    /// Link of the socket to the master, from when it is being connected.
+    pub master_link: Option<LinkId>,
+    /// Links of the clients in WAIT.
+    pub waiting: Vec<LinkId>,
     /// For the shell.
     pub actions: Vec<Action>,
 }
@@ -118,6 +134,8 @@ impl Engine {
         let mut keyspace = Keyspace::new(config.databases as usize, prng.next_u64());
         keyspace.set_clock(clock.unix_ms());
         let run_id = prng.hex(40);
+        let id = ReplicationId::generate(|| prng.next_u64());
+        let replication = Replication::new(id, config.repl_backlog_size, clock.unix_ms());
         Engine {
             keyspace,
             clients: Clients::default(),
@@ -141,6 +159,9 @@ impl Engine {
             access_word: access::lru_word(clock.unix_ms()),
             persistence: Persistence::new(clock.unix_ms()),
             shutdown: None,
+            replication,
+            master_link: None,
+            waiting: Vec::new(),
             actions: Vec::new(),
             config,
         }
@@ -168,7 +189,7 @@ impl Engine {
     /// Whether this server replicates another.
     #[inline]
     pub fn is_replica(&self) -> bool {
-        false
+        self.replication.is_replica()
     }
 
     /// Whether counts leave out due keys that are not yet reclaimed: on a primary with active expiry.
@@ -191,12 +212,17 @@ impl Engine {
                 .slowlog
                 .shorten(self.config.slowlog_max_len as usize);
         }
+        if ids.contains(&Id::repl_backlog_size) {
+            self.replication
+                .stream
+                .resize(self.config.repl_backlog_size);
+        }
     }
 
     /// Whether anybody takes what is propagated.
     #[inline]
     pub fn propagates(&self) -> bool {
-        false
+        self.replication.stream.is_active() && !self.replication.is_replica()
     }
 
     /// Adds a command to what the running unit propagates.
@@ -418,6 +444,7 @@ impl Engine {
             // WAIT answers how many replicas have acknowledged.
             client.reply.int(0);
         }
+        self.waiting.retain(|&other| other != link);
         client.blocked = None;
         client.flags.remove(ClientFlags::BLOCKED);
         self.ready.push(link);
@@ -439,11 +466,10 @@ impl Engine {
 
     /// A socket can be written again: puts its link on the list if it has output.
     pub fn mark_dirty_if_unsent(&mut self, link: LinkId) {
-        if self
-            .clients
-            .get(link)
-            .is_some_and(|client| client.unsent() > 0)
-        {
+        if self.clients.get(link).is_some_and(|client| {
+            client.unsent() > 0
+                || (client.is(ClientFlags::REPLICA) && !self.stream_output(link).is_empty())
+        }) {
             self.mark_dirty(link);
         }
     }

@@ -151,7 +151,7 @@ impl Engine {
         self.persistence.jobs += 1;
         SaveJob {
             id: self.persistence.jobs,
-            options: self.encode_options(dialect, used_memory, None),
+            options: self.encode_options(dialect, used_memory, self.replication_point().as_ref()),
             now,
             path: self.rdb_path(),
             progress: Arc::default(),

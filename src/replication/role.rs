@@ -78,6 +78,10 @@ pub struct Replication {
     no_replicas_since_ms: i64,
     seconds: i64,
     getack: bool,
+    /// Somebody may know `ids.current`.
+    shared: bool,
+    /// The master asked for an acknowledgement.
+    ack_asked: bool,
 }
 
 impl Replication {
@@ -93,6 +97,8 @@ impl Replication {
             no_replicas_since_ms: now,
             seconds: 0,
             getack: false,
+            shared: true,
+            ack_asked: false,
         }
     }
 
@@ -131,6 +137,7 @@ impl Replication {
         } else {
             self.ids.restart(saved.id);
             self.ids.shift(fresh, saved.offset);
+            self.shared = false;
         }
     }
 
@@ -156,6 +163,11 @@ impl Replication {
         true
     }
 
+    /// Follows a master from the start: whatever we hold is not of its history.
+    pub fn start(&mut self, host: &[u8], port: u16, now: i64) {
+        self.master = Some(MasterLink::new(host, port, now));
+    }
+
     /// REPLICAOF NO ONE. The caller closes the master's socket and the links returned: their
     /// replicas must learn the new id, and will be able to continue. Changes nothing on a master.
     pub fn promote(&mut self, fresh: Id, now: i64) -> Vec<LinkId> {
@@ -169,16 +181,24 @@ impl Replication {
             self.ids.second_repl_offset(),
             self.ids.current
         );
+        self.shared = false;
         self.can_continue = false;
         self.stream.force_select();
         self.no_replicas_since_ms = now;
         self.source.drop_all()
     }
 
-    /// What to ask the master for.
+    /// What to ask the master for. A history of our own that has no byte yet, and that nobody was
+    /// told of, is still the previous one: back to the old master after a promotion without a write.
     pub fn request(&self) -> Option<(Id, i64)> {
-        self.can_continue
-            .then(|| (self.ids.current, self.stream.offset()))
+        let offset = self.stream.offset();
+        let unwritten = !self.shared && self.ids.previous_until == offset;
+        let id = if unwritten {
+            self.ids.previous
+        } else {
+            self.ids.current
+        };
+        self.can_continue.then_some((id, offset))
     }
 
     /// The link to the master is gone; its stream was in database `db`.
@@ -197,6 +217,7 @@ impl Replication {
     /// `+CONTINUE [id]`. Returns our replicas when they must be closed to learn a new id.
     pub fn continued(&mut self, id: Option<Id>) -> Vec<LinkId> {
         self.stream.activate();
+        self.shared = true;
         match id {
             Some(id) if id != self.ids.current => {
                 self.ids.shift(id, self.stream.offset());
@@ -220,6 +241,7 @@ impl Replication {
     pub fn full_sync_loaded(&mut self, origin: Option<(Id, i64)>, fresh: Id, now: i64) {
         let (id, offset) = origin.unwrap_or((fresh, 0));
         self.ids.restart(id);
+        self.shared = true;
         self.stream.reset(offset);
         self.stream.activate();
         if let Some(master) = &mut self.master {
@@ -249,6 +271,16 @@ impl Replication {
         Some(out)
     }
 
+    /// REPLCONF GETACK came.
+    pub fn acknowledge_soon(&mut self) {
+        self.ack_asked = true;
+    }
+
+    /// The acknowledgement that GETACK asked for, once.
+    pub fn acknowledgement_asked(&mut self, now: i64) -> Option<Vec<u8>> {
+        std::mem::take(&mut self.ack_asked).then(|| self.acknowledgement(now))?
+    }
+
     /// PSYNC (`request`: id and next byte wanted) or SYNC (none) by `link`. `fresh` names the
     /// history when the first replica starts one.
     pub fn sync(
@@ -263,6 +295,7 @@ impl Replication {
         if self.master.as_ref().is_some_and(|master| !master.is_up()) {
             return Err(SyncError::NoMasterLink);
         }
+        self.shared = true;
         self.source
             .attach(link, announced, peer_ip, request.is_none(), None, now);
         let name = self
@@ -557,6 +590,29 @@ mod tests {
         };
         handshake(&mut b, &reply);
         assert_eq!(b.ids, a.ids);
+    }
+
+    #[test]
+    fn back_to_the_old_master_without_a_write() {
+        let (mut a, mut b) = pair();
+        b.promote(id(3), 0);
+        a.detach(10, 0);
+        set(&mut a, "2");
+        b.follow(b"a", 1, 0, 0);
+        let Sync::Continue(reply) = psync(&mut a, 11, b.request().unwrap()) else {
+            panic!("full sync")
+        };
+        handshake(&mut b, &reply);
+        deliver(&a, &mut b);
+        assert_eq!(
+            (b.ids.current, b.stream.offset()),
+            (a.ids.current, a.stream.offset())
+        );
+        // With a write, or once somebody was told the new id, it is another history.
+        b.promote(id(4), 0);
+        set(&mut b, "own");
+        b.follow(b"a", 1, 0, 0);
+        assert_eq!(b.request().unwrap().0, id(4));
     }
 
     #[test]

@@ -16,8 +16,8 @@
 use super::id::ID_BYTES;
 use super::stream::Stream;
 
-/// Names a connection; the number CLIENT ID shows.
-pub type LinkId = u64;
+/// Index of a connection in the slab of sockets.
+pub type LinkId = usize;
 
 /// What to write to each replica of a new job.
 pub type Greetings = Vec<(LinkId, Vec<u8>)>;
@@ -236,7 +236,7 @@ impl Replica {
     pub fn name(&self) -> String {
         let ip = self.ip();
         match self.announced.port {
-            0 => format!("client id #{} {ip}", self.link),
+            0 => format!("{ip}:<unknown-replica-port>"),
             port if ip.contains(':') => format!("[{ip}]:{port}"),
             port => format!("{ip}:{port}"),
         }
@@ -681,7 +681,7 @@ mod tests {
     fn source(peers: &[Announced]) -> Source {
         let mut source = Source::default();
         for (index, peer) in peers.iter().enumerate() {
-            source.attach(index as u64, peer.clone(), "1.1.1.1".into(), false, None, 0);
+            source.attach(index, peer.clone(), "1.1.1.1".into(), false, None, 0);
         }
         source
     }

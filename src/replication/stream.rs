@@ -140,6 +140,14 @@ impl Stream {
         }
     }
 
+    /// As [`Stream::feed`], of a command that is encoded already.
+    pub fn feed_encoded(&mut self, db: usize, command: &[u8]) {
+        if self.active {
+            self.select(db);
+            self.push(command);
+        }
+    }
+
     fn select(&mut self, db: usize) {
         if self.selected != Some(db) {
             let mut digits = itoa::Buffer::new();

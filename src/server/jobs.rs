@@ -48,9 +48,9 @@ pub struct Jobs {
 
 impl Jobs {
     /// No helpers yet.
-    pub fn new(waker: Waker) -> Jobs {
+    pub fn new(waker: Arc<Waker>) -> Jobs {
         Jobs {
-            waker: Arc::new(waker),
+            waker,
             saved: channel(),
             load: None,
             spare: None,

@@ -8,6 +8,7 @@ mod listen;
 pub mod logging;
 mod poll;
 pub mod startup;
+mod sync;
 
 use std::process::ExitCode;
 

@@ -10,7 +10,9 @@
 //! such spins lately found work (figures in DESIGN.md, "I/O, measured").
 
 use std::io::{ErrorKind, Read, Write};
+use std::net::ToSocketAddrs;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::event::Source;
@@ -23,7 +25,9 @@ use super::helper::Helper;
 use super::host::OsHost;
 use super::jobs::{Jobs, News};
 use super::listen;
+use super::logging;
 use super::startup::Prepared;
+use super::sync::{Chunk, Transfer};
 use crate::config::Config;
 use crate::dispatch::{LinkFacts, Machine};
 use crate::engine::{Action, Host, LoadResult};
@@ -33,6 +37,8 @@ use crate::sys::process::{Signals, Stop};
 const READ_BYTES: usize = 64 * 1024;
 /// Connections accepted from a listener in a round.
 const ACCEPT_MAX: usize = 1000;
+/// Chunks of a full synchronisation that are handed on in a round.
+const SYNC_CHUNKS_MAX: usize = 8;
 /// Events taken from a poll.
 const EVENTS_MAX: usize = 1024;
 /// Credit of a spin that found work, and its ceiling; one that did not costs 1.
@@ -58,6 +64,8 @@ struct Link {
     queued: bool,
     /// An event said that the peer has closed its side: read on to 0.
     read_closed: bool,
+    /// The connection to the master is being made.
+    connecting: bool,
 }
 
 /// The loop and all it owns.
@@ -72,6 +80,10 @@ pub struct Shell {
     jobs: Jobs,
     /// The first load has not ended: a failure ends the server.
     starting: bool,
+    /// For helper threads.
+    waker: Arc<Waker>,
+    /// The full synchronisation under way.
+    transfer: Option<Transfer>,
     buffer: Box<[u8]>,
     /// Links that may have more to read than they were allowed.
     unread: Vec<usize>,
@@ -100,7 +112,10 @@ impl Shell {
             .try_clone()
             .map_err(|error| error.to_string())?;
         let waker = Waker::new(poll.registry(), WAKE).map_err(|error| error.to_string())?;
+        let waker = Arc::new(waker);
         let mut shell = Shell {
+            waker: Arc::clone(&waker),
+            transfer: None,
             signals,
             helper: Helper::start(),
             jobs: Jobs::new(waker),
@@ -130,6 +145,7 @@ impl Shell {
                 .add(Socket::UnixListener(listener))
                 .map_err(|error| error.to_string())?;
         }
+        shell.machine.engine.start_replication();
         Ok(shell)
     }
 
@@ -196,10 +212,11 @@ impl Shell {
                 sleep_ns = 0;
             }
             self.write_dirty();
+            let more_to_sync = self.pump_sync();
             if let Some(code) = self.carry_out(prepared) {
                 return code;
             }
-            if !self.unread.is_empty() {
+            if more_to_sync || !self.unread.is_empty() {
                 sleep_ns = 0;
             }
             let _ = busy;
@@ -266,6 +283,7 @@ impl Shell {
             match link.socket {
                 Socket::Signals(_) => self.signal(),
                 Socket::TcpListener(_) | Socket::UnixListener(_) => self.accept(token),
+                Socket::Tcp(_) if link.connecting => self.finish_connecting(token),
                 Socket::Tcp(_) | Socket::Unix(_) => {
                     if event.is_read_closed() || event.is_error() {
                         link.read_closed = true;
@@ -447,6 +465,89 @@ impl Shell {
         let _ = socket2::SockRef::from(socket).set_tcp_keepalive(&keepalive);
     }
 
+    /// Opens the socket to the master. A name is looked up here and now, as Redis does.
+    fn connect_master(&mut self, host: &str, port: u16) {
+        let opened = (host, port)
+            .to_socket_addrs()
+            .and_then(|mut found| {
+                found
+                    .next()
+                    .ok_or_else(|| ErrorKind::AddrNotAvailable.into())
+            })
+            .and_then(|address| Ok((address, TcpStream::connect(address)?)))
+            .and_then(|(address, socket)| {
+                let _ = socket.set_nodelay(true);
+                self.keep_alive(&socket);
+                let facts = LinkFacts {
+                    peer: address.to_string(),
+                    local: socket
+                        .local_addr()
+                        .map(|a| a.to_string())
+                        .unwrap_or_default(),
+                    fd: socket.as_raw_fd(),
+                    unix: false,
+                    loopback: address.ip().to_canonical().is_loopback(),
+                };
+                Ok((self.add(Socket::Tcp(socket))?, facts))
+            });
+        match opened {
+            Ok((token, facts)) => {
+                self.links[token].connecting = true;
+                self.machine.master_opened(token, facts);
+            }
+            Err(error) => self.machine.master_failed(&listen::strerror(&error)),
+        }
+    }
+
+    /// An event on the socket to the master before it was connected.
+    fn finish_connecting(&mut self, token: usize) {
+        let Some(Link {
+            socket: Socket::Tcp(socket),
+            connecting,
+            ..
+        }) = self.links.get_mut(token)
+        else {
+            return;
+        };
+        let error = match (socket.take_error(), socket.peer_addr()) {
+            (Ok(Some(error)), _) | (Err(error), _) => Some(listen::strerror(&error)),
+            (Ok(None), Err(error)) if error.kind() == ErrorKind::NotConnected => return,
+            (Ok(None), Err(error)) => Some(listen::strerror(&error)),
+            (Ok(None), Ok(_)) => None,
+        };
+        *connecting = false;
+        self.machine.master_connected(token, error);
+    }
+
+    /// Hands what the full synchronisation's thread has made to the replicas' links, as far as they have
+    /// room. True when there may be more at once.
+    fn pump_sync(&mut self) -> bool {
+        for _ in 0..SYNC_CHUNKS_MAX {
+            let Some(transfer) = &mut self.transfer else {
+                return false;
+            };
+            let id = transfer.id;
+            if !self.machine.sync_is_wanted(id) {
+                self.machine.sync_ended(id, Some("last replica dropped"));
+                self.transfer = None;
+                return false;
+            }
+            if !self.machine.sync_wants_data() {
+                return false;
+            }
+            match transfer.next() {
+                None => return false,
+                Some(Chunk::Data(bytes)) => self.machine.sync_data(id, &bytes),
+                Some(Chunk::End(error)) => {
+                    self.machine.sync_ended(id, error.as_deref());
+                    self.transfer = None;
+                }
+            }
+            self.write_dirty();
+        }
+        true
+    }
+
     fn add(&mut self, mut socket: Socket) -> std::io::Result<usize> {
         let entry = self.links.vacant_entry();
         let token = Token(entry.key());
@@ -463,6 +564,7 @@ impl Shell {
             socket,
             queued: false,
             read_closed: false,
+            connecting: false,
         });
         Ok(token.0)
     }
@@ -527,12 +629,22 @@ impl Shell {
                         return Some(ExitCode::FAILURE);
                     }
                     LoadResult::Failed(reason) => log::warn!("Loading failed: {reason}"),
-                    LoadResult::Done(_) if self.starting => {
+                    LoadResult::Done(loaded) if self.starting => {
                         self.starting = false;
+                        self.machine.engine.restore_replication(&loaded.aux);
                         self.ready(prepared);
                     }
                     LoadResult::Done(_) => {}
                 },
+                Action::ConnectMaster(host, port) => self.connect_master(&host, port),
+                Action::Sync(job) => {
+                    self.transfer = Some(Transfer::start(*job, Arc::clone(&self.waker)));
+                }
+                Action::Role(replica) => logging::set_role(if replica {
+                    logging::Role::Replica
+                } else {
+                    logging::Role::Master
+                }),
                 Action::Exit(code) => return Some(ExitCode::from(code as u8)),
             }
         }

@@ -25,4 +25,5 @@ mod harness;
 mod parser;
 mod protocol;
 mod reference;
+mod replication;
 mod startup;

@@ -1,0 +1,473 @@
+//! The master's link and the replicas' jobs: what of replication must run commands or spans rounds.
+//!
+//! The link to the master is a client with [`ClientFlags::MASTER`] whose replies are dropped. Until it is
+//! connected its input goes through the handshake; a snapshot is decoded as it arrives (at most a
+//! read buffer a round) into a detached keyspace, swapped in when its checksum held. After that its
+//! commands run like others, and their bytes are copied to the stream at transaction boundaries.
+
+use super::{LinkFacts, Machine};
+use crate::engine::{Action, Blocked, Client, ClientFlags, Host, LinkId};
+use crate::keyspace::Keyspace;
+use crate::rdb::decode::{Batch, Decoded, Decoder};
+use crate::rdb::load::{LoadOptions, Loader};
+use crate::replication::id::Id;
+use crate::replication::replica::{Due, Event};
+use crate::replication::role;
+use crate::replication::source::Framing;
+
+/// A replica is given the next chunk of a snapshot when it has less than this to send.
+const SYNC_UNSENT_BYTES: usize = 256 * 1024;
+/// Milliseconds between two runs of the slow part of the cron.
+const SECOND_MS: u64 = 1000;
+
+/// What spans rounds.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// The full sync that is being received.
+    load: Option<Box<Load>>,
+    /// The id and offset that the master gave for it.
+    origin: Option<(Id, i64)>,
+    /// Bytes of the master's stream in an unfinished transaction: executed, not yet passed on.
+    unapplied: Vec<u8>,
+    /// When the slow part of the cron ran.
+    second_ms: u64,
+}
+
+/// A data set that arrives from the master.
+struct Load {
+    keyspace: Keyspace,
+    decoder: Decoder,
+    batch: Batch,
+    loader: Loader,
+    complete: bool,
+}
+
+impl Load {
+    /// Takes a part of the file.
+    fn feed(&mut self, part: &[u8]) -> Result<(), String> {
+        self.decoder.feed(part);
+        loop {
+            let decoded = self
+                .decoder
+                .decode(&mut self.batch)
+                .map_err(|error| error.to_string())?;
+            let records = self.batch.records().len();
+            self.loader
+                .apply(&mut self.keyspace, &self.batch, 0, records)
+                .map_err(|error| error.to_string())?;
+            self.batch.clear();
+            match decoded {
+                Decoded::BatchFull => {}
+                Decoded::NeedInput(_) => return Ok(()),
+                Decoded::Done => {
+                    self.complete = true;
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+impl Machine {
+    /// The socket that [`Action::ConnectMaster`] asked for is there, its connection under way.
+    pub fn master_opened(&mut self, link: LinkId, facts: LinkFacts) {
+        let id = self.engine.clients.next_id();
+        let mut client = Box::new(Client::new(id, link, self.engine.now()));
+        client.peer = facts.peer;
+        client.local = facts.local;
+        client.fd = facts.fd;
+        client
+            .flags
+            .insert(ClientFlags::MASTER | ClientFlags::AUTHENTICATED | ClientFlags::REPLY_OFF);
+        self.engine.clients.insert(client);
+        self.engine.master_link = Some(link);
+    }
+
+    /// There will be no such socket.
+    pub fn master_failed(&mut self, text: &str) {
+        log::warn!("Unable to connect to MASTER: {text}");
+        self.engine.master_lost(0);
+    }
+
+    /// The connection to the master stands, or could not be made (`error`).
+    pub fn master_connected(&mut self, link: LinkId, error: Option<String>) {
+        if self.engine.master_link != Some(link) {
+            return;
+        }
+        if let Some(text) = error {
+            log::warn!("Error condition on socket for SYNC: {text}");
+            return self.closed(link);
+        }
+        let now = self.engine.now();
+        let Some(master) = &mut self.engine.replication.master else {
+            return;
+        };
+        let hello = master.connected(now);
+        self.send(link, &hello);
+    }
+
+    /// Appends to a link's output.
+    fn send(&mut self, link: LinkId, bytes: &[u8]) {
+        if let Some(client) = self.engine.clients.get_mut(link) {
+            client.reply.raw(bytes);
+            self.engine.mark_dirty(link);
+        }
+    }
+
+    /// Bytes came from the master: how many of them were not its stream.
+    pub(super) fn master_input(&mut self, client: &mut Client, bytes: &[u8]) -> usize {
+        let now = self.engine.now();
+        self.engine.stats.net_repl_input_bytes += bytes.len() as u64;
+        let mut used = 0;
+        if self.engine.master_link != Some(client.link) {
+            return bytes.len();
+        }
+        while let Some(master) = &mut self.engine.replication.master {
+            let (count, event) = master.advance(&bytes[used..], now);
+            used += count;
+            let result = match event {
+                Event::Nothing if count == 0 => break,
+                Event::Nothing => Ok(()),
+                Event::Send(reply) => {
+                    client.reply.raw(&reply);
+                    Ok(())
+                }
+                Event::FullSync { origin } => {
+                    self.progress.origin = origin;
+                    Ok(())
+                }
+                Event::PayloadStart { .. } => {
+                    self.begin_load();
+                    Ok(())
+                }
+                Event::Payload(part) => self.load(&part),
+                Event::PayloadEnd => self.end_load(client),
+                Event::Continue { id } => {
+                    client.db = self.engine.replication.master_db;
+                    let links = self.engine.replication.continued(id);
+                    self.engine.close_links(&links);
+                    self.online(client);
+                    Ok(())
+                }
+                Event::Stream(_) => return used - count,
+                Event::Fail => {
+                    client.flags.insert(ClientFlags::CLOSE_ASAP);
+                    return bytes.len();
+                }
+            };
+            if let Err(text) = result {
+                log::warn!("MASTER <-> REPLICA sync: {text}");
+                client.flags.insert(ClientFlags::CLOSE_ASAP);
+                return bytes.len();
+            }
+        }
+        let complete = match &mut self.engine.replication.master {
+            Some(master) => master.payload_complete(),
+            None => false,
+        };
+        if complete && let Err(text) = self.end_load(client) {
+            log::warn!("MASTER <-> REPLICA sync: {text}");
+            client.flags.insert(ClientFlags::CLOSE_ASAP);
+        }
+        bytes.len()
+    }
+
+    fn begin_load(&mut self) {
+        let decoder = Decoder::new(self.decode_options());
+        let engine = &mut self.engine;
+        let now = engine.now();
+        let keyspace = engine.keyspace.detached(now);
+        let load = LoadOptions {
+            now,
+            drop_due: false,
+            new_access: engine.new_access(),
+        };
+        self.progress.load = Some(Box::new(Load {
+            keyspace,
+            decoder,
+            batch: Batch::default(),
+            loader: Loader::new(load),
+            complete: false,
+        }));
+        log::info!("MASTER <-> REPLICA sync: Loading DB in memory");
+    }
+
+    fn load(&mut self, part: &[u8]) -> Result<(), String> {
+        match &mut self.progress.load {
+            Some(load) => load.feed(part),
+            None => Err("payload without a beginning".into()),
+        }
+    }
+
+    /// The payload is complete: the data set it brought takes the place of ours.
+    fn end_load(&mut self, client: &mut Client) -> Result<(), String> {
+        let Some(mut load) = self.progress.load.take() else {
+            return Err("payload without a beginning".into());
+        };
+        if !load.complete {
+            return Err(load.decoder.truncated().to_string());
+        }
+        let engine = &mut self.engine;
+        log::info!("MASTER <-> REPLICA sync: Flushing old data");
+        let links = engine.replication.full_sync_started();
+        engine.close_links(&links);
+        let loaded = load.loader.loaded().clone();
+        let db = loaded.aux.stream_db.and_then(|db| usize::try_from(db).ok());
+        client.db = db.filter(|db| *db < engine.keyspace.count()).unwrap_or(0);
+        engine.take_data_set(load.keyspace, &loaded);
+        let (fresh, now) = (engine.fresh_id(), engine.now());
+        engine
+            .replication
+            .full_sync_loaded(self.progress.origin.take(), fresh, now);
+        self.online(client);
+        Ok(())
+    }
+
+    /// The link follows the stream now: the master learns at once where it stands.
+    fn online(&mut self, client: &mut Client) {
+        self.progress.unapplied.clear();
+        client.leave_multi();
+        client.parser.reset();
+        let now = self.engine.now();
+        if let Some(ack) = self.engine.replication.acknowledgement(now) {
+            client.reply.raw(&ack);
+        }
+    }
+
+    /// These bytes of the master's stream were executed: a command, or one in a transaction.
+    pub(super) fn applied(&mut self, client: &Client, bytes: &[u8]) {
+        if client.is(ClientFlags::CLOSE_ASAP) || self.engine.master_link != Some(client.link) {
+            return;
+        }
+        let unapplied = &mut self.progress.unapplied;
+        if client.is(ClientFlags::MULTI) {
+            unapplied.extend_from_slice(bytes);
+        } else if unapplied.is_empty() {
+            self.engine.replication.applied(bytes);
+        } else {
+            unapplied.extend_from_slice(bytes);
+            self.engine.replication.applied(unapplied);
+            unapplied.clear();
+            unapplied.shrink_to(1 << 20);
+        }
+    }
+
+    /// A link is gone: what was under way for it ends.
+    pub(super) fn replication_closed(&mut self, client: &Client) {
+        if self.engine.master_link == Some(client.link) {
+            self.progress.load = None;
+            self.progress.unapplied = Vec::new();
+        }
+        self.engine.link_closed(client);
+    }
+
+    /// At the end of a round, before its output is written. Returns when the next WAIT ends,
+    /// monotonic milliseconds.
+    pub(super) fn replication_round(&mut self, host: &mut dyn Host) -> Option<u64> {
+        let wake_ms = self.end_waits();
+        let engine = &mut self.engine;
+        if let Some(ack) = engine
+            .replication
+            .acknowledgement_asked(engine.clock.unix_ms())
+            && let Some(link) = engine.master_link
+        {
+            self.send(link, &ack);
+        }
+        let engine = &mut self.engine;
+        if !engine.replication.stream.is_active() {
+            return wake_ms;
+        }
+        let settings = engine.source_settings();
+        let now = engine.now();
+        let over = engine.replication.before_sleep(&settings, now);
+        engine.stats.client_output_buffer_limit_disconnections += over.len() as u64;
+        engine.close_links(&over);
+        self.start_sync(host);
+        let engine = &mut self.engine;
+        for index in 0..engine.replication.source.replicas().len() {
+            let link = engine.replication.source.replicas()[index].link;
+            if !engine.stream_output(link).is_empty() {
+                engine.mark_dirty(link);
+            }
+        }
+        wake_ms
+    }
+
+    /// Starts a full synchronisation for those who wait for one.
+    fn start_sync(&mut self, host: &mut dyn Host) {
+        let engine = &mut self.engine;
+        if engine.replication.source.is_empty() || engine.replication.source.job().is_some() {
+            return;
+        }
+        let settings = engine.source_settings();
+        let now = engine.now();
+        let mark = engine.fresh_id();
+        let mark = mark.as_bytes().try_into().unwrap_or([b'0'; 40]);
+        let replication = &mut engine.replication;
+        let id = replication.ids.current;
+        let started = replication.source.start_job(
+            &mut replication.stream,
+            id.as_bytes(),
+            &settings,
+            mark,
+            now,
+        );
+        let Some((job, greetings)) = started else {
+            return;
+        };
+        let sync = engine.sync_job(&job, host.used_memory());
+        engine.actions.push(Action::Sync(Box::new(sync)));
+        let head = match job.framing {
+            Framing::Mark(mark) => [b"$EOF:".as_slice(), &mark, b"\r\n"].concat(),
+            Framing::Length => Vec::new(),
+        };
+        for (link, greeting) in greetings {
+            self.send(link, &greeting);
+            self.send(link, &head);
+        }
+    }
+
+    /// Whether the replicas of the running job can take another chunk; false without a job.
+    pub fn sync_wants_data(&self) -> bool {
+        let unsent = |link: &LinkId| self.engine.clients.get(*link).map_or(0, Client::unsent);
+        let job = self.engine.replication.source.job();
+        job.is_some_and(|job| {
+            job.links
+                .iter()
+                .all(|link| unsent(link) < SYNC_UNSENT_BYTES)
+        })
+    }
+
+    /// Whether job `id` is still wanted by anybody.
+    pub fn sync_is_wanted(&self, id: u64) -> bool {
+        let job = self.engine.replication.source.job();
+        job.is_some_and(|job| job.id == id && !job.links.is_empty())
+    }
+
+    /// The next bytes of job `id`'s payload, for all its replicas.
+    pub fn sync_data(&mut self, id: u64, bytes: &[u8]) {
+        let Some(job) = self
+            .engine
+            .replication
+            .source
+            .job()
+            .filter(|job| job.id == id)
+        else {
+            return;
+        };
+        let links = job.links.clone();
+        self.engine.replication.source.payload_started(id);
+        for link in links {
+            self.send(link, bytes);
+        }
+    }
+
+    /// Job `id` is complete, or failed for this reason.
+    pub fn sync_ended(&mut self, id: u64, error: Option<&str>) {
+        let job = self
+            .engine
+            .replication
+            .source
+            .job()
+            .filter(|job| job.id == id)
+            .cloned();
+        if let (Some(job), None) = (&job, error)
+            && let Framing::Mark(mark) = job.framing
+        {
+            for &link in &job.links {
+                self.send(link, &mark);
+            }
+        }
+        if let (Some(_), Some(text)) = (&job, error) {
+            log::warn!("Background transfer error: {text}");
+        }
+        let now = self.engine.now();
+        let links = self
+            .engine
+            .replication
+            .source
+            .payload_ended(id, error.is_none(), now);
+        self.engine.close_links(&links);
+    }
+
+    /// What time alone brings about; runs with the slow timer.
+    pub(super) fn replication_cron(&mut self) {
+        if self.engine.is_loading() {
+            return;
+        }
+        let now = self.engine.now();
+        let timeout_ms = self.engine.config.repl_timeout.saturating_mul(1000);
+        let due = match &mut self.engine.replication.master {
+            Some(master) => master.timer(now, timeout_ms),
+            None => Due::Nothing,
+        };
+        let link = self.engine.master_link;
+        match (due, link) {
+            (Due::Connect, None) => {
+                if let Some(master) = &self.engine.replication.master {
+                    log::info!("Connecting to MASTER {}", master.address());
+                }
+                self.engine.connect_master();
+            }
+            (Due::Ack, Some(link)) => {
+                if let Some(ack) = self.engine.replication.acknowledgement(now) {
+                    self.send(link, &ack);
+                }
+            }
+            (Due::Newline, Some(link)) => self.send(link, b"\n"),
+            (Due::Fail, Some(link)) => self.closed(link),
+            (Due::Fail, None) => self.engine.master_lost(0),
+            (Due::Nothing | Due::Connect | Due::Ack | Due::Newline, _) => {}
+        }
+        let mono_ms = self.engine.clock.mono_ms();
+        if mono_ms < self.progress.second_ms + SECOND_MS {
+            return;
+        }
+        self.progress.second_ms = mono_ms;
+        let (settings, fresh) = (self.engine.source_settings(), self.engine.fresh_id());
+        for action in self.engine.replication.cron(&settings, fresh, now) {
+            match action {
+                role::Action::Write(link, bytes) => self.send(link, &bytes),
+                role::Action::Close(link) => self.engine.close_soon(link),
+            }
+        }
+    }
+
+    /// Answers the WAITs that are satisfied or over. Returns when the next one is over.
+    fn end_waits(&mut self) -> Option<u64> {
+        if self.engine.waiting.is_empty() {
+            return None;
+        }
+        let engine = &mut self.engine;
+        let now_ms = engine.clock.mono_ms();
+        let mut next = None;
+        for link in std::mem::take(&mut engine.waiting) {
+            let Some(client) = engine.clients.get_mut(link) else {
+                continue;
+            };
+            let Some(Blocked::Wait {
+                replicas,
+                offset,
+                deadline_ms,
+            }) = client.blocked
+            else {
+                continue;
+            };
+            let count = engine.replication.source.acknowledged_count(offset) as i64;
+            let over = deadline_ms != 0 && now_ms >= deadline_ms;
+            if count < replicas && !over {
+                engine.waiting.push(link);
+                if deadline_ms != 0 {
+                    next = Some(next.map_or(deadline_ms, |other: u64| other.min(deadline_ms)));
+                }
+                continue;
+            }
+            client.reply.int(count);
+            client.blocked = None;
+            client.flags.remove(ClientFlags::BLOCKED);
+            engine.ready.push(link);
+            engine.mark_dirty(link);
+        }
+        next
+    }
+}

@@ -1,0 +1,270 @@
+//! The engine's part in replication: settings, role changes, what a closed link means.
+//!
+//! The state is [`Replication`](crate::replication::role::Replication); here it meets clients,
+//! directives and the shell's actions. What must run commands is in `dispatch/replication.rs`.
+
+use super::{Action, Blocked, Client, ClientFlags, Engine, LinkId};
+use crate::base::time::UnixMs;
+use crate::keyspace::Snapshot;
+use crate::rdb::Dialect;
+use crate::rdb::encode::{EncodeOptions, ReplicationPoint};
+use crate::rdb::load::LoadedAux;
+use crate::replication::id::Id;
+use crate::replication::role::Saved;
+use crate::replication::source::{Framing, Job};
+use crate::replication::{replica, source};
+
+/// A full synchronisation for a helper thread.
+pub struct SyncJob {
+    /// The job's number.
+    pub id: u64,
+    /// How the payload is framed.
+    pub framing: Framing,
+    /// The data set.
+    pub snapshot: Snapshot,
+    /// The wall clock when it was taken.
+    pub now: UnixMs,
+    /// How to encode it.
+    pub options: EncodeOptions,
+    /// Leave the keys out.
+    pub functions_only: bool,
+}
+
+impl std::fmt::Debug for SyncJob {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SyncJob")
+            .field("id", &self.id)
+            .field("framing", &self.framing)
+            .finish()
+    }
+}
+
+impl Engine {
+    /// A new replication id.
+    pub fn fresh_id(&mut self) -> Id {
+        Id::generate(|| self.prng.next_u64())
+    }
+
+    /// The master's side of the directives.
+    pub fn source_settings(&self) -> source::Settings {
+        let config = &self.config;
+        let limit = config.client_output_buffer_limit.replica;
+        let bytes = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        source::Settings {
+            ping_period_s: config.repl_ping_replica_period,
+            timeout_s: config.repl_timeout,
+            backlog_ttl_s: config.repl_backlog_ttl,
+            diskless: config.repl_diskless_sync,
+            diskless_delay_s: config.repl_diskless_sync_delay,
+            diskless_max_replicas: config.repl_diskless_sync_max_replicas as usize,
+            min_replicas_max_lag_s: config.min_replicas_max_lag,
+            output_limit: (
+                bytes(limit.hard_bytes),
+                bytes(limit.soft_bytes),
+                limit.soft_seconds,
+            ),
+        }
+    }
+
+    /// The replica's side of the directives.
+    pub fn handshake_settings(&self) -> replica::Settings {
+        let config = &self.config;
+        let port = match config.replica_announce_port {
+            0 => config.port,
+            port => port,
+        };
+        replica::Settings {
+            user: config.masteruser.get().unwrap_or_default().to_vec(),
+            password: config.masterauth.get().unwrap_or_default().to_vec(),
+            port: u16::try_from(port).unwrap_or(0),
+            ip: config
+                .replica_announce_ip
+                .get()
+                .unwrap_or_default()
+                .to_vec(),
+        }
+    }
+
+    /// Replicates `host:port` from now on; false when it does already.
+    pub fn follow(&mut self, host: &str, port: u16) -> bool {
+        let db = self.master_db();
+        let now = self.now();
+        if !self.replication.follow(host.as_bytes(), port, db, now) {
+            return false;
+        }
+        self.config.replicaof.0 = Some((host.to_string(), port));
+        self.drop_master_link();
+        // A wait for replicas of ours has lost its meaning.
+        for link in std::mem::take(&mut self.waiting) {
+            if let Some(client) = self.clients.get_mut(link) {
+                client.reply.error(
+                    "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
+                );
+                client.blocked = None;
+                client.flags.remove(ClientFlags::BLOCKED);
+                self.ready.push(link);
+                self.mark_dirty(link);
+            }
+        }
+        self.actions.push(Action::Role(true));
+        log::info!("Connecting to MASTER {host}:{port}");
+        self.connect_master();
+        true
+    }
+
+    /// Takes up the role that the configuration gives, before the file of the data set is loaded.
+    pub fn start_replication(&mut self) {
+        let now = self.now();
+        if let Some((host, port)) = &self.config.replicaof.0 {
+            self.replication.start(host.as_bytes(), *port, now);
+            self.actions.push(Action::Role(true));
+        }
+    }
+
+    /// Takes over what the file loaded at start said of replication.
+    pub fn restore_replication(&mut self, aux: &LoadedAux) {
+        let (fresh, now) = (self.fresh_id(), self.now());
+        if let Some(saved) = saved(aux) {
+            self.replication.restore(saved, fresh, now);
+        }
+    }
+
+    /// Replicates nobody from now on.
+    pub fn promote(&mut self) {
+        if !self.is_replica() {
+            return;
+        }
+        let fresh = self.fresh_id();
+        let links = self.replication.promote(fresh, self.now());
+        self.close_links(&links);
+        self.config.replicaof.0 = None;
+        self.drop_master_link();
+        self.actions.push(Action::Role(false));
+    }
+
+    /// Asks the shell for a connection to the master, when it is time for one.
+    pub fn connect_master(&mut self) {
+        let (request, settings) = (self.replication.request(), self.handshake_settings());
+        let now = self.now();
+        let Some(master) = &mut self.replication.master else {
+            return;
+        };
+        master.connecting(request, settings, now);
+        let host = String::from_utf8_lossy(&master.host).into_owned();
+        let port = master.port;
+        self.actions.push(Action::ConnectMaster(host, port));
+    }
+
+    /// The database in which the master's commands run.
+    pub fn master_db(&self) -> usize {
+        let client = self.master_link.and_then(|link| self.clients.get(link));
+        client.map_or(self.replication.master_db, |client| client.db)
+    }
+
+    /// Closes the socket to the master without a word; it is not the present master any more.
+    fn drop_master_link(&mut self) {
+        if let Some(link) = self.master_link.take() {
+            self.close_soon(link);
+        }
+    }
+
+    /// Closes these links at the end of the round.
+    pub fn close_links(&mut self, links: &[LinkId]) {
+        for &link in links {
+            self.close_soon(link);
+        }
+    }
+
+    /// A link was closed: replication takes note.
+    pub(crate) fn link_closed(&mut self, client: &Client) {
+        let now = self.now();
+        if client.is(ClientFlags::REPLICA) {
+            self.replication.detach(client.link, now);
+        }
+        if matches!(client.blocked, Some(Blocked::Wait { .. })) {
+            self.waiting.retain(|&other| other != client.link);
+        }
+        if self.master_link == Some(client.link) {
+            self.master_link = None;
+            self.master_lost(client.db);
+        }
+    }
+
+    /// The connection to the master ended or could not be made. A link that was up is tried again at once.
+    pub(crate) fn master_lost(&mut self, db: usize) {
+        let was_up = self
+            .replication
+            .master
+            .as_ref()
+            .is_some_and(|master| master.is_up());
+        self.replication.master_lost(db, self.now());
+        if was_up && let Some(master) = &self.replication.master {
+            log::info!("Reconnecting to MASTER {}", master.address());
+            self.connect_master();
+        }
+    }
+
+    /// What of the stream a replica's socket must send next; empty at its end, or before its time.
+    pub fn stream_output(&self, link: LinkId) -> &[u8] {
+        match self.replication.source.reads_from(link) {
+            Some(offset) => self.replication.stream.chunk_at(offset),
+            None => &[],
+        }
+    }
+
+    /// Takes the snapshot for a job that starts now.
+    pub fn sync_job(&mut self, job: &Job, used_memory: usize) -> SyncJob {
+        // What we hold so far needs no newer version, and Redis 7.0 reads no newer one.
+        let dialect = Dialect::Redis(10);
+        let point = self.replication_point();
+        let options = self.encode_options(dialect, used_memory, point.as_ref());
+        self.stats.sync_full += job.links.len() as u64;
+        SyncJob {
+            id: job.id,
+            framing: job.framing,
+            snapshot: self.keyspace.snapshot(),
+            now: self.now(),
+            options,
+            functions_only: job.functions_only,
+        }
+    }
+
+    /// Hands what the unit propagates to the stream; as a transaction when it is more than one
+    /// command, unless its parts have nothing to do with each other.
+    pub(crate) fn flush_pending(&mut self, whole: bool) {
+        let stream = &mut self.replication.stream;
+        let transaction = whole && self.pending.len() > 1;
+        if transaction {
+            stream.feed_anywhere([b"MULTI".as_slice()].into_iter());
+        }
+        for (db, command) in self.pending.iter() {
+            stream.feed_encoded(db, command);
+        }
+        if transaction {
+            stream.feed_anywhere([b"EXEC".as_slice()].into_iter());
+        }
+        self.pending.clear();
+    }
+
+    /// What an RDB file taken now says of replication.
+    pub fn replication_point(&self) -> Option<ReplicationPoint> {
+        let saved = self.replication.saved(self.master_db())?;
+        Some(ReplicationPoint {
+            stream_db: saved.db as i64,
+            id: saved.id.to_string(),
+            offset: saved.offset,
+        })
+    }
+}
+
+/// What a file says of replication, when it says it all.
+fn saved(aux: &LoadedAux) -> Option<Saved> {
+    Some(Saved {
+        id: Id::parse(aux.replication_id.as_ref()?.as_bytes())?,
+        offset: aux.replication_offset.filter(|offset| *offset >= 0)?,
+        db: aux
+            .stream_db
+            .and_then(|db| usize::try_from(db).ok())
+            .unwrap_or(0),
+    })
+}

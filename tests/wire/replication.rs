@@ -1,0 +1,453 @@
+//! Replication between real servers: with servers of its own kind, and with Redis and Valkey in both roles.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::harness::{Client, Peer, Server, Value, target, wait_until};
+
+/// Full syncs start at once.
+const QUICK: &[&str] = &[
+    "--repl-diskless-sync-delay",
+    "0",
+    "--repl-ping-replica-period",
+    "1",
+];
+
+fn start() -> Server {
+    Server::start(QUICK)
+}
+
+/// The programs to pair with: always the target itself, and the peers that are here.
+fn programs() -> Vec<PathBuf> {
+    let peers = [Peer::Redis8, Peer::Redis7, Peer::Valkey];
+    std::iter::once(target())
+        .chain(peers.iter().filter_map(|peer| peer.find()))
+        .collect()
+}
+
+fn follow(replica: &Server, source: &Server) {
+    let reply = replica
+        .client()
+        .text(&format!("REPLICAOF 127.0.0.1 {}", source.port()));
+    assert!(reply.starts_with("OK"), "{reply}");
+    link_up(replica);
+}
+
+fn link_up(replica: &Server) {
+    let mut client = replica.client();
+    wait_until("the link to the master is up", || {
+        client.info("replication", "master_link_status") == "up"
+    });
+}
+
+fn caught_up(source: &Server, replica: &Server) {
+    let (mut a, mut b) = (source.client(), replica.client());
+    wait_until("the replica has its source's offset and id", || {
+        let field = "master_repl_offset";
+        a.info("replication", field) == b.info("replication", field)
+            && a.info("replication", "master_replid") == b.info("replication", "master_replid")
+    });
+}
+
+/// All keys of all databases with type, value and deadline.
+fn contents(server: &Server) -> Vec<(usize, String, String, Value, Value)> {
+    let mut client = server.client();
+    let mut all = Vec::new();
+    for db in 0..16 {
+        client.text(&format!("SELECT {db}"));
+        let Value::Array(keys) = client.value("KEYS *") else {
+            panic!("KEYS gave no array")
+        };
+        for key in keys {
+            let key = key.to_string();
+            let kind = client.text(&format!("TYPE {key}"));
+            let value = client.value(&format!("GET {key}"));
+            let deadline = client.value(&format!("PEXPIRETIME {key}"));
+            all.push((db, key, kind, value, deadline));
+        }
+    }
+    all.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+    all
+}
+
+fn assert_same(source: &Server, replica: &Server) {
+    caught_up(source, replica);
+    assert_eq!(contents(source), contents(replica));
+}
+
+fn count(client: &mut Client, field: &str) -> u64 {
+    client.info("stats", field).parse().unwrap_or(0)
+}
+
+#[test]
+fn a_pair_through_its_life() {
+    let mut source = start();
+    let replica = start();
+    let mut client = source.client();
+    for value in 1..=100 {
+        assert_eq!(client.text(&format!("SET key:{value} {value}")), "OK");
+    }
+    client.text("SET brief 1 PX 100000000");
+    client.text("SELECT 9");
+    client.text("SET there 1");
+    client.text("SELECT 0");
+    follow(&replica, &source);
+    caught_up(&source, &replica);
+    let mut reader = replica.client();
+    for value in (1..=100).rev() {
+        assert_eq!(reader.text(&format!("GET key:{value}")), value.to_string());
+    }
+    assert_same(&source, &replica);
+    assert_eq!(
+        reader.text("SET a 1"),
+        "(error) READONLY You can't write against a read only replica."
+    );
+
+    // Promoted and back: what it holds is still the source's history.
+    assert_eq!(reader.text("REPLICAOF NO ONE"), "OK");
+    assert_eq!(reader.info("replication", "role"), "master");
+    client.text("SET meanwhile 1");
+    let partial = count(&mut client, "sync_partial_ok");
+    follow(&replica, &source);
+    assert_same(&source, &replica);
+    assert_eq!(count(&mut client, "sync_partial_ok"), partial + 1);
+
+    // The source dies and comes back with its file.
+    assert_eq!(client.text("SAVE"), "OK");
+    client.text("SET unsaved 1");
+    let args: Vec<&str> = QUICK.to_vec();
+    source.restart(&args);
+    link_up(&replica);
+    let mut client = source.client();
+    assert_eq!(client.text("GET key:50"), "50");
+    client.text("SET after 1");
+    assert_same(&source, &replica);
+    assert_eq!(replica.client().text("GET after"), "1");
+}
+
+#[test]
+fn the_same_through_redis_cli() {
+    let Some(server) = Peer::Redis8.find().or_else(|| Peer::Redis7.find()) else {
+        return;
+    };
+    let cli = PathBuf::from(
+        server
+            .to_string_lossy()
+            .replace("redis-server", "redis-cli"),
+    );
+    let (source, replica) = (start(), start());
+    let call = |server: &Server, line: &str| {
+        let output = Command::new(&cli)
+            .args(["-p", &server.port().to_string()])
+            .args(line.split(' '))
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout)
+            .trim_end()
+            .to_owned()
+    };
+    for value in 1..=20 {
+        assert_eq!(call(&source, &format!("SET key:{value} {value}")), "OK");
+    }
+    assert_eq!(
+        call(&replica, &format!("REPLICAOF 127.0.0.1 {}", source.port())),
+        "OK"
+    );
+    link_up(&replica);
+    assert_eq!(call(&source, "SET last 1"), "OK");
+    caught_up(&source, &replica);
+    for value in (1..=20).rev() {
+        assert_eq!(
+            call(&replica, &format!("GET key:{value}")),
+            value.to_string()
+        );
+    }
+    assert_eq!(call(&replica, "DBSIZE"), call(&source, "DBSIZE"));
+    assert!(call(&replica, "ROLE").starts_with("slave\n127.0.0.1\n"));
+}
+
+fn fill(server: &Server, keys: usize) {
+    let mut client = server.client();
+    let pad = "x".repeat(50);
+    for first in (0..keys).step_by(500) {
+        let pairs: Vec<String> = (first..(first + 500).min(keys))
+            .map(|key| format!("k{key} {key}-{pad}"))
+            .collect();
+        assert_eq!(client.text(&format!("MSET {}", pairs.join(" "))), "OK");
+    }
+    client.text("SET number 12345");
+    client.text("SET text \"some text that is a little longer than forty-four bytes\" EX 10000");
+    client.text("SELECT 3");
+    client.text("SET k1 three PX 77777777");
+    client.text("SELECT 0");
+}
+
+/// Writes that are rewritten on their way, in several databases and a transaction.
+fn change(server: &Server) {
+    let mut client = server.client();
+    for line in [
+        "INCR counter",
+        "INCRBYFLOAT float 10.25",
+        "APPEND text more",
+        "SET brief 1 PX 60000",
+        "EXPIRE k1 1000",
+        "GETEX k2 EX 1000",
+        "SETEX k3 1000 v",
+        "GETDEL k4",
+        "DEL k5 k6",
+        "SELECT 4",
+        "SET here 1",
+        "MULTI",
+        "INCR here",
+        "SELECT 5",
+        "INCR there",
+        "EXEC",
+        "SELECT 0",
+        "RENAME k7 k8",
+        "COPY k9 k10 REPLACE",
+        "SETRANGE k11 5 yyy",
+        "MSETNX n1 1 n2 2",
+    ] {
+        let reply = client.text(line);
+        assert!(!reply.starts_with("(error)"), "{line}: {reply}");
+    }
+}
+
+#[test]
+fn replica_of_every_server() {
+    for program in programs() {
+        for diskless in ["yes", "no"] {
+            eprintln!("source {} diskless {diskless}", program.display());
+            let mut args = QUICK.to_vec();
+            args.extend(["--repl-diskless-sync", diskless]);
+            let source = Server::start_program(&program, &args);
+            fill(&source, 5000);
+            let replica = start();
+            follow(&replica, &source);
+            change(&source);
+            assert_same(&source, &replica);
+            // The link is cut: it goes on where it was.
+            let mut client = source.client();
+            assert_eq!(client.text("CLIENT KILL TYPE replica"), "1");
+            change_again(&mut client);
+            link_up(&replica);
+            assert_same(&source, &replica);
+            assert_eq!(count(&mut client, "sync_full"), 1);
+            assert_eq!(count(&mut client, "sync_partial_ok"), 1);
+        }
+    }
+}
+
+fn change_again(client: &mut Client) {
+    for line in ["SET again 1", "INCR counter", "DEL k20"] {
+        assert!(!client.text(line).starts_with("(error)"), "{line}");
+    }
+}
+
+#[test]
+fn source_of_every_server() {
+    for program in programs() {
+        for diskless in ["yes", "no"] {
+            eprintln!("replica {} diskless {diskless}", program.display());
+            let mut args = QUICK.to_vec();
+            args.extend(["--repl-diskless-sync", diskless]);
+            let source = Server::start(&args);
+            fill(&source, 5000);
+            let replica = Server::start_program(&program, QUICK);
+            follow(&replica, &source);
+            change(&source);
+            assert_same(&source, &replica);
+            let mut client = source.client();
+            assert_eq!(client.text("CLIENT KILL TYPE replica"), "1");
+            change_again(&mut client);
+            link_up(&replica);
+            assert_same(&source, &replica);
+            assert_eq!(count(&mut client, "sync_full"), 1);
+            assert_eq!(count(&mut client, "sync_partial_ok"), 1);
+            let slave = client.info("replication", "slave0");
+            assert!(slave.starts_with("ip=127.0.0.1,port="), "{slave}");
+            assert!(
+                slave.contains(&format!("port={},state=online,offset=", replica.port())),
+                "{slave}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_chain_outlives_its_head() {
+    for middle in programs() {
+        eprintln!("middle {}", middle.display());
+        let head = start();
+        let middle = Server::start_program(&middle, QUICK);
+        let tail = start();
+        fill(&head, 100);
+        follow(&middle, &head);
+        follow(&tail, &middle);
+        change(&head);
+        assert_same(&head, &middle);
+        assert_same(&head, &tail);
+        // The middle is promoted: the tail continues, and the old head comes back as a replica.
+        assert_eq!(middle.client().text("REPLICAOF NO ONE"), "OK");
+        let mut client = middle.client();
+        client.text("SET promoted 1");
+        caught_up(&middle, &tail);
+        follow(&head, &middle);
+        client.text("SET promoted 2");
+        assert_same(&middle, &tail);
+        assert_same(&middle, &head);
+        assert_eq!(count(&mut client, "sync_full"), 1);
+        assert_eq!(head.client().text("GET promoted"), "2");
+    }
+}
+
+#[test]
+fn writes_go_on_during_a_full_sync() {
+    let source = start();
+    fill(&source, 50_000);
+    let mut client = source.client();
+    let replicas = [start(), start(), start()];
+    for replica in &replicas {
+        replica
+            .client()
+            .text(&format!("REPLICAOF 127.0.0.1 {}", source.port()));
+    }
+    for round in 0..3000 {
+        client.text(&format!("SET k{} r{round}", round * 7 % 50_000));
+    }
+    for replica in &replicas {
+        link_up(replica);
+        assert_same(&source, replica);
+    }
+}
+
+#[test]
+fn wait_and_min_replicas() {
+    let (source, replica) = (start(), start());
+    let mut client = source.client();
+    client.text("SET a 1");
+    assert_eq!(client.text("WAIT 0 0"), "0");
+    assert_eq!(client.text("WAIT 1 50"), "0");
+    follow(&replica, &source);
+    client.text("SET a 2");
+    assert_eq!(client.text("WAIT 1 5000"), "1");
+    assert_eq!(client.text("WAIT 2 50"), "1");
+    assert_eq!(client.text("WAIT -1 0"), "1");
+    assert_eq!(client.text("WAIT 1 -1"), "(error) ERR timeout is negative");
+    assert!(
+        replica
+            .client()
+            .text("WAIT 0 0")
+            .starts_with("(error) ERR WAIT cannot be used")
+    );
+    assert_eq!(client.text("CONFIG SET min-replicas-to-write 2"), "OK");
+    assert_eq!(
+        client.text("SET a 3"),
+        "(error) NOREPLICAS Not enough good replicas to write."
+    );
+    assert_eq!(client.text("CONFIG SET min-replicas-to-write 1"), "OK");
+    assert_eq!(client.text("SET a 3"), "OK");
+    let Value::Array(role) = client.value("ROLE") else {
+        panic!("ROLE")
+    };
+    assert_eq!(role[0].to_string(), "master");
+    let Value::Array(slaves) = &role[2] else {
+        panic!("ROLE: {role:?}")
+    };
+    assert!(
+        slaves[0]
+            .to_string()
+            .starts_with(&format!("[127.0.0.1, {}, ", replica.port()))
+    );
+}
+
+#[test]
+fn stale_replicas_and_passwords() {
+    let mut source = Server::start(&[QUICK, &["--requirepass", "secret"]].concat());
+    let replica = Server::start(&[QUICK, &["--masterauth", "secret"]].concat());
+    follow(&replica, &source);
+    let mut reader = replica.client();
+    assert_eq!(reader.text("GET a"), "(nil)");
+    source.kill();
+    wait_until("the link is down", || {
+        reader.info("replication", "master_link_status") == "down"
+    });
+    assert_eq!(reader.text("GET a"), "(nil)");
+    assert_eq!(reader.text("CONFIG SET replica-serve-stale-data no"), "OK");
+    assert_eq!(
+        reader.text("GET a"),
+        "(error) MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
+    );
+    assert!(reader.text("ROLE").starts_with("[slave, 127.0.0.1, "));
+}
+
+#[test]
+fn expiry_is_propagated_as_deletes() {
+    let (source, replica) = (start(), start());
+    follow(&replica, &source);
+    let mut client = source.client();
+    let mut reader = replica.client();
+    client.text("SET brief 1 PX 150");
+    client.text("SET b2 1 PX 150");
+    assert_eq!(client.text("WAIT 1 5000"), "1");
+    assert_eq!(reader.text("GET brief"), "1");
+    wait_until("the keys are gone", || reader.text("DBSIZE") == "0");
+    assert_eq!(client.text("DBSIZE"), "0");
+    assert_same(&source, &replica);
+}
+
+#[test]
+fn a_replica_keeps_its_place_over_a_restart() {
+    let (source, mut replica) = (start(), start());
+    fill(&source, 100);
+    follow(&replica, &source);
+    caught_up(&source, &replica);
+    let mut client = source.client();
+    assert_eq!(replica.client().text("SAVE"), "OK");
+    let port = source.port().to_string();
+    let mut args = QUICK.to_vec();
+    args.extend(["--replicaof", "127.0.0.1", &port]);
+    client.text("SET between 1");
+    replica.restart(&args);
+    link_up(&replica);
+    assert_same(&source, &replica);
+    assert_eq!(count(&mut client, "sync_full"), 1);
+    assert_eq!(count(&mut client, "sync_partial_ok"), 1);
+}
+
+#[test]
+fn refusals() {
+    let server = start();
+    let mut client = server.client();
+    assert_eq!(
+        client.text("REPLICAOF a b"),
+        "(error) ERR Invalid master port"
+    );
+    assert_eq!(client.text("REPLCONF a"), "(error) ERR syntax error");
+    assert_eq!(
+        client.text("REPLCONF listening-port x"),
+        "(error) ERR value is not an integer or out of range"
+    );
+    assert_eq!(
+        client.text("REPLCONF foo 1"),
+        "(error) ERR Unrecognized REPLCONF option: foo"
+    );
+    assert_eq!(
+        client.text("PSYNC ? x"),
+        "(error) ERR value is not an integer or out of range"
+    );
+    assert_eq!(client.text("REPLICAOF 127.0.0.1 1"), "OK");
+    assert_eq!(
+        client.text("PSYNC ? -1"),
+        "(error) NOMASTERLINK Can't SYNC while not connected with my master"
+    );
+    assert_eq!(client.text("REPLICAOF NO ONE"), "OK");
+    assert_eq!(
+        client.text("FAILOVER"),
+        "(error) ERR FAILOVER requires connected replicas."
+    );
+    assert_eq!(
+        client.text("FAILOVER ABORT"),
+        "(error) ERR No failover in progress."
+    );
+}
