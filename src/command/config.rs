@@ -2,7 +2,7 @@
 //! Source: the documentation of Redis and the replies of redis-server 8.0.
 
 use super::*;
-use crate::config::{SetContext, SetError};
+use crate::config::{Config, SetContext, SetError};
 use crate::engine::ClientFlags;
 
 const CONFIG_FLAGS: u32 = ADMIN | NOSCRIPT | LOADING | STALE;
@@ -125,6 +125,18 @@ fn resetstat(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError
 
 /// CONFIG REWRITE. Reply: OK. Errors: without a file, or when it cannot be written.
 fn rewrite(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
+    rewrite_file(ctx, Config::rewrite)
+}
+
+/// DEBUG CONFIG-REWRITE-FORCE-ALL: as CONFIG REWRITE, with every directive.
+pub(super) fn rewrite_all(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
+    rewrite_file(ctx, Config::rewrite_all)
+}
+
+fn rewrite_file(
+    ctx: &mut Context<'_>,
+    rewritten: fn(&Config, Option<&[u8]>) -> Vec<u8>,
+) -> Result<(), CommandError> {
     let Some(path) = ctx.engine.config.file.clone() else {
         return Err(CommandError::text(
             "ERR The server is running without a config file",
@@ -135,7 +147,7 @@ fn rewrite(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> 
         CommandError::owned(format!("ERR Rewriting config file: {text}"))
     };
     let old = ctx.host.read_file(&path).map_err(failed)?;
-    let text = ctx.engine.config.rewrite(old.as_deref());
+    let text = rewritten(&ctx.engine.config, old.as_deref());
     ctx.host.write_file(&path, &text).map_err(failed)?;
     log::info!("CONFIG REWRITE executed with success.");
     ctx.reply().ok();

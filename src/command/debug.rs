@@ -103,6 +103,7 @@ type Sub = (&'static str, usize, usize, Handler);
 const SUBS: &[Sub] = &[
     ("help", 0, 0, help),
     ("reload", 0, 3, persistence::debug_reload),
+    ("config-rewrite-force-all", 0, 0, config::rewrite_all),
     ("sleep", 1, 1, sleep),
     ("object", 1, 2, object),
     ("set-active-expire", 1, 1, set_active_expire),

@@ -15,13 +15,24 @@ impl Config {
     /// surplus ones blanked, new ones appended after a signature; values that are the default are
     /// not added.
     pub fn rewrite(&self, old: Option<&[u8]>) -> Vec<u8> {
+        self.rewritten(old, false)
+    }
+
+    /// As [`Config::rewrite`], with the values that are the default (DEBUG
+    /// CONFIG-REWRITE-FORCE-ALL).
+    pub fn rewrite_all(&self, old: Option<&[u8]>) -> Vec<u8> {
+        self.rewritten(old, true)
+    }
+
+    fn rewritten(&self, old: Option<&[u8]>, all: bool) -> Vec<u8> {
         let mut file = File::parse(old.filter(|old| !old.is_empty()));
         let default = Config::default();
         for row in DIRECTIVES {
             let default_lines = (row.get)(&default).lines(row);
             for line in (row.get)(self).lines(row) {
                 // These are spelled out even when they are the default.
-                let always = matches!(row.id, Id::save | Id::latency_tracking_info_percentiles);
+                let always =
+                    all || matches!(row.id, Id::save | Id::latency_tracking_info_percentiles);
                 let forced = always || !default_lines.contains(&line);
                 file.replace(Key::Directive(row.id), line, forced);
             }

@@ -118,6 +118,7 @@ directives! {
     activedefrag: bool = false, "activedefrag", Any, 0, StoredOnly;
     activerehashing: bool = true, "activerehashing", Any, 0, StoredOnly;
     always_show_logo: bool = false, "always-show-logo", Any, IMMUTABLE, Works;
+    aof_disable_auto_gc: bool = false, "aof-disable-auto-gc", Any, HIDDEN, StoredOnly;
     aof_load_truncated: bool = true, "aof-load-truncated", Any, 0, StoredOnly;
     aof_rewrite_cpulist: Text = Text::from(""), "aof-rewrite-cpulist" | "aof_rewrite_cpulist", Any, IMMUTABLE, StoredOnly;
     aof_rewrite_incremental_fsync: bool = true, "aof-rewrite-incremental-fsync", Any, 0, StoredOnly;
