@@ -23,6 +23,7 @@ mod configuration;
 mod differential;
 mod harness;
 mod parser;
+mod persistence;
 mod protocol;
 mod reference;
 mod replication;

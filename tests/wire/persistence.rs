@@ -1,0 +1,346 @@
+//! RDB files: saved and loaded here, exchanged with Redis and Valkey, damaged, impossible to write.
+
+use std::path::Path;
+
+use redoxide::rdb::Dialect;
+use redoxide::rdb::encode::{EncodeOptions, Encoder, Progress, StringSource};
+use redoxide::rdb::{Access, VERSION_VALKEY};
+
+use crate::harness::{Client, Peer, Server, Value, target, wait_until};
+
+/// Values of every form that a file has for strings.
+fn values() -> Vec<Vec<u8>> {
+    let mut values: Vec<Vec<u8>> = [
+        "",
+        "0",
+        "-1",
+        "127",
+        "-129",
+        "40000",
+        "-2147483648",
+        "2147483648",
+        "9223372036854775807",
+        "00",
+        "1.5",
+        "text",
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    ]
+    .map(|text| text.as_bytes().to_vec())
+    .into();
+    let mut bits = 88_172_645_463_325_252_u64;
+    for length in [
+        10, 63, 64, 1000, 16_383, 16_384, 65_535, 65_536, 65_537, 300_000,
+    ] {
+        let noise = std::iter::repeat_with(|| {
+            bits ^= bits << 13;
+            bits ^= bits >> 7;
+            bits ^= bits << 17;
+            bits as u8
+        });
+        values.push(noise.take(length).collect());
+        values.push(
+            b"some text that repeats, "
+                .iter()
+                .copied()
+                .cycle()
+                .take(length)
+                .collect(),
+        );
+    }
+    values
+}
+
+/// Stores the values, with deadlines for some, in two databases.
+fn fill(client: &mut Client) {
+    for db in [0, 9] {
+        client.text(&format!("SELECT {db}"));
+        for (number, value) in values().iter().enumerate() {
+            let key = format!("key:{db}:{number}").into_bytes();
+            let ok = Value::Simple("OK".into());
+            assert_eq!(
+                client.call(&[b"SET".to_vec(), key.clone(), value.clone()]),
+                ok
+            );
+            if number % 3 == 0 {
+                let at = format!("{}", 4_000_000_000_000_u64 + number as u64).into_bytes();
+                assert_eq!(
+                    client.call(&[b"PEXPIREAT".to_vec(), key, at]),
+                    Value::Int(1)
+                );
+            }
+        }
+        client.text("SET 12345 number-key");
+    }
+}
+
+fn check(client: &mut Client) {
+    for db in [0, 9] {
+        client.text(&format!("SELECT {db}"));
+        for (number, value) in values().iter().enumerate() {
+            let key = format!("key:{db}:{number}").into_bytes();
+            let found = client.call(&[b"GET".to_vec(), key.clone()]);
+            assert!(
+                found == Value::Bulk(value.clone()),
+                "key {number} of {} bytes",
+                value.len()
+            );
+            let at = if number % 3 == 0 {
+                4_000_000_000_000 + number as i64
+            } else {
+                -1
+            };
+            assert_eq!(client.call(&[b"PEXPIRETIME".to_vec(), key]), Value::Int(at));
+        }
+        assert_eq!(client.text("GET 12345"), "number-key");
+        assert_eq!(client.text("DBSIZE"), (values().len() + 1).to_string());
+    }
+}
+
+fn start_with(program: &Path, file: &[u8]) -> Server {
+    Server::start_in(program, &[], |dir| {
+        std::fs::write(dir.join("dump.rdb"), file).unwrap()
+    })
+}
+
+fn saved(server: &Server) -> Vec<u8> {
+    assert_eq!(server.client().text("SAVE"), "OK");
+    std::fs::read(server.dir().join("dump.rdb")).unwrap()
+}
+
+#[test]
+fn files_go_both_ways_between_this_server_and_others() {
+    let ours = Server::start(&[]);
+    fill(&mut ours.client());
+    let our_file = saved(&ours);
+    check(&mut start_with(&target(), &our_file).client());
+    for peer in [Peer::Redis8, Peer::Redis7, Peer::Valkey] {
+        let Some(theirs) = peer.start(&[]) else {
+            continue;
+        };
+        fill(&mut theirs.client());
+        check(&mut start_with(&target(), &saved(&theirs)).client());
+        // Redis 7.0 reads version 10 at most.
+        if peer != Peer::Redis7 {
+            let program = peer.find().unwrap();
+            check(&mut start_with(&program, &our_file).client());
+        }
+    }
+}
+
+#[test]
+fn valkey_loads_what_is_written_in_its_dialect() {
+    let Some(program) = Peer::Valkey.find() else {
+        return eprintln!("skipped: no Valkey on this machine");
+    };
+    let (mut file, progress) = (Vec::new(), Progress::default());
+    let options = EncodeOptions {
+        dialect: Dialect::Valkey(VERSION_VALKEY),
+        ..EncodeOptions::default()
+    };
+    let sink = |chunk: &mut Vec<u8>| {
+        file.append(chunk);
+        Ok(())
+    };
+    let mut encoder = Encoder::new(&options, &progress, sink).unwrap();
+    encoder.select(3, 1, 0).unwrap();
+    let value = StringSource::Bytes(b"value");
+    encoder
+        .string_key(b"key", value, None, Access::Unknown)
+        .unwrap();
+    encoder.finish().unwrap();
+    let server = start_with(&program, &file);
+    let mut client = server.client();
+    client.text("SELECT 3");
+    assert_eq!(client.text("GET key"), "value");
+}
+
+#[test]
+fn a_background_save_holds_the_data_of_its_start() {
+    let args = ["--enable-debug-command", "yes"];
+    let server = Server::start(&args);
+    let mut client = server.client();
+    for number in 0..1000 {
+        client.text(&format!("SET key:{number} old"));
+    }
+    client.text("CONFIG SET rdb-key-save-delay 500");
+    assert_eq!(client.text("BGSAVE"), "Background saving started");
+    let refused = "(error) ERR Background save already in progress";
+    assert_eq!(client.text("BGSAVE"), refused);
+    assert_eq!(client.text("SAVE"), refused);
+    for number in 0..1000 {
+        match number % 3 {
+            0 => client.text(&format!("SET key:{number} new")),
+            1 => client.text(&format!("DEL key:{number}")),
+            _ => client.text(&format!("SET other:{number} new")),
+        };
+    }
+    assert_eq!(client.info("persistence", "rdb_bgsave_in_progress"), "1");
+    wait_until("the save ends", || {
+        client.info("persistence", "rdb_bgsave_in_progress") == "0"
+    });
+    assert_eq!(
+        client.info("persistence", "rdb_changes_since_last_save"),
+        "1000"
+    );
+    assert_eq!(client.text("DEBUG RELOAD NOSAVE"), "OK");
+    assert_eq!(client.text("DBSIZE"), "1000");
+    for number in 0..1000 {
+        assert_eq!(client.text(&format!("GET key:{number}")), "old");
+    }
+    assert!(
+        server
+            .log()
+            .contains("Background saving terminated with success")
+    );
+}
+
+#[test]
+fn save_points_shutdown_and_a_crash() {
+    let mut server = Server::start(&["--save", "1 3"]);
+    let mut client = server.client();
+    let started = client.text("LASTSAVE");
+    client.text("MSET a 1 b 2 c 3");
+    client.text("SET d 4");
+    wait_until("the save point saves", || {
+        client.info("persistence", "rdb_saves") == "1"
+    });
+    assert_ne!(client.text("LASTSAVE"), started);
+    assert!(server.log().contains("3 changes in 1 seconds. Saving..."));
+    client.text("SET lost 1");
+    server.restart(&["--save", "3600 100"]);
+    let mut client = server.client();
+    assert_eq!(client.text("MGET a b c d lost"), "[1, 2, 3, 4, (nil)]");
+    // A server with save points saves when it is told to end.
+    client.text("SET kept 1");
+    server.signal("TERM");
+    assert_eq!(server.wait_for_exit(), Some(0));
+    server.restart(&[]);
+    let mut client = server.client();
+    assert_eq!(client.text("GET kept"), "1");
+    client.text("SET gone 1");
+    assert_eq!(
+        client.text("SHUTDOWN SAVE NOSAVE"),
+        "(error) ERR syntax error"
+    );
+    assert_eq!(
+        client.text("SHUTDOWN ABORT NOW"),
+        "(error) ERR syntax error"
+    );
+    assert_eq!(
+        client.text("SHUTDOWN ABORT"),
+        "(error) ERR No shutdown in progress."
+    );
+    client.send(b"SHUTDOWN NOSAVE\r\n");
+    assert_eq!(server.wait_for_exit(), Some(0));
+    server.restart(&[]);
+    let mut client = server.client();
+    assert_eq!(client.text("MGET kept gone"), "[1, (nil)]");
+    client.text("SET late 1");
+    client.send(b"SHUTDOWN SAVE\r\n");
+    assert_eq!(server.wait_for_exit(), Some(0));
+    server.restart(&[]);
+    assert_eq!(server.client().text("GET late"), "1");
+}
+
+#[test]
+fn due_keys_are_left_out_at_start() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    client.text("SET short x PX 1500");
+    client.text("SET long x PX 1000000");
+    let file = saved(&server);
+    std::thread::sleep(std::time::Duration::from_millis(1600));
+    let server = start_with(&target(), &file);
+    let mut client = server.client();
+    assert_eq!(client.text("DBSIZE"), "1");
+    assert_eq!(
+        client.info("persistence", "rdb_last_load_keys_expired"),
+        "1"
+    );
+    assert_eq!(client.info("persistence", "rdb_last_load_keys_loaded"), "1");
+}
+
+#[test]
+fn a_damaged_file_is_refused_and_left_as_it_is() {
+    let server = Server::start(&[]);
+    fill(&mut server.client());
+    let file = saved(&server);
+    let dir = server.dir().join("damaged");
+    std::fs::create_dir(&dir).unwrap();
+    let path = dir.join("dump.rdb");
+    let mut flipped = file.clone();
+    flipped[file.len() / 2] ^= 1;
+    let truncated = file[..file.len() - 5].to_vec();
+    let list = b"REDIS0011\xfe\x00\x01\x04list\x01\x01a\xff\0\0\0\0\0\0\0\0".to_vec();
+    for (damaged, reason) in [
+        (flipped, "at offset"),
+        (truncated, "unexpected end of the stream at offset"),
+        (
+            list,
+            "list-linked (1) can't be loaded by this version at offset 11, key \"list\"",
+        ),
+        (b"hello".to_vec(), "unexpected end"),
+    ] {
+        std::fs::write(&path, &damaged).unwrap();
+        let output = std::process::Command::new(target())
+            .args(["--port", "0", "--unixsocket", "s", "--save", "", "--dir"])
+            .arg(&dir)
+            .output()
+            .unwrap();
+        let log = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{log}");
+        assert!(
+            log.contains("Fatal error loading the DB") && log.contains(reason),
+            "{log}"
+        );
+        assert_eq!(std::fs::read(&path).unwrap(), damaged);
+    }
+}
+
+#[test]
+fn writes_are_refused_while_saving_fails() {
+    let args = ["--save", "3600 100000", "--enable-protected-configs", "yes"];
+    let server = Server::start(&args);
+    let mut client = server.client();
+    let dir = server.dir().join("away");
+    std::fs::create_dir(&dir).unwrap();
+    assert_eq!(
+        client.text(&format!("CONFIG SET dir {}", dir.display())),
+        "OK"
+    );
+    client.text("SET k 1");
+    std::fs::remove_dir(&dir).unwrap();
+    assert!(client.text("SAVE").starts_with("(error) ERR"));
+    client.text("BGSAVE");
+    wait_until("the save fails", || {
+        client.info("persistence", "rdb_last_bgsave_status") == "err"
+    });
+    assert!(
+        client
+            .text("SET k 2")
+            .starts_with("(error) MISCONF Redis is configured to save RDB")
+    );
+    assert!(client.text("PING").starts_with("(error) MISCONF"));
+    assert_eq!(client.text("GET k"), "1");
+    assert_eq!(
+        client.text("CONFIG SET stop-writes-on-bgsave-error no"),
+        "OK"
+    );
+    assert_eq!(client.text("SET k 3"), "OK");
+    assert_eq!(
+        client.text("CONFIG SET stop-writes-on-bgsave-error yes"),
+        "OK"
+    );
+    std::fs::create_dir(&dir).unwrap();
+    client.text("BGSAVE");
+    wait_until("the save succeeds", || {
+        client.info("persistence", "rdb_last_bgsave_status") == "ok"
+    });
+    assert_eq!(client.text("SET k 4"), "OK");
+    assert!(server.log().contains("Background saving error"));
+    let left: Vec<_> = std::fs::read_dir(&dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left, ["dump.rdb"]);
+}
