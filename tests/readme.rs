@@ -72,3 +72,37 @@ fn every_refused_directive_is_named() {
         matches!(effect, Effect::Refused(_))
     });
 }
+
+/// A directive that is said to work has a reader outside of the room that keeps it.
+#[test]
+fn every_directive_said_to_work_is_read() {
+    /// Read within `config`; read where the field's name does not show.
+    const ELSEWHERE: &[&str] = &["enable-protected-configs", "shutdown-timeout"];
+    let mut text = String::new();
+    let mut directories = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                if !path.ends_with("src/config") {
+                    directories.push(path);
+                }
+            } else {
+                text.push_str(&fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let words: BTreeSet<&str> = text
+        .split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+        .collect();
+    let unread: Vec<&str> = DIRECTIVES
+        .iter()
+        .filter(|row| row.effect == Effect::Works && !ELSEWHERE.contains(&row.name))
+        .filter(|row| !words.contains(format!("{:?}", row.id).as_str()))
+        .map(|row| row.name)
+        .collect();
+    assert!(
+        unread.is_empty(),
+        "make these StoredOnly in src/config/table.rs and list them in README.md: {unread:?}"
+    );
+}
