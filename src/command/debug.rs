@@ -120,6 +120,7 @@ const SUBS: &[Sub] = &[
     ("jmap", 0, 0, jmap),
     ("pause-cron", 1, 1, pause_cron),
     ("replicate", 2, usize::MAX, replicate),
+    ("change-repl-id", 0, 0, change_repl_id),
     ("panic", 0, 0, panic),
     ("dict-resizing", 1, 1, accept),
     ("replybuffer", 2, 2, accept),
@@ -180,6 +181,15 @@ fn object(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError
         lru_idle_seconds(entry.access(), now),
     );
     ctx.reply().simple(&text);
+    Ok(())
+}
+
+/// DEBUG CHANGE-REPL-ID. Nobody can continue our history any more. Reply: OK.
+fn change_repl_id(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
+    log::info!("Changing replication IDs after receiving change-repl-id");
+    let fresh = ctx.engine.fresh_id();
+    ctx.engine.replication.ids.restart(fresh);
+    ctx.reply().ok();
     Ok(())
 }
 

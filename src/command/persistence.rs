@@ -126,6 +126,9 @@ fn shutdown(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErr
             return Err(CommandError::text("ERR No shutdown in progress."));
         };
         log::info!("Shutdown manually aborted.");
+        if shutdown.deadline_ms.is_some() {
+            ctx.engine.end_pause();
+        }
         for link in shutdown.links {
             ctx.engine
                 .unblock_with(link, "ERR Errors trying to SHUTDOWN. Check logs.");

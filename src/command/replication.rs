@@ -7,10 +7,10 @@ use std::fmt::Write;
 
 use super::*;
 use crate::base::num;
-use crate::engine::{Blocked, ClientFlags, Engine};
+use crate::engine::{Blocked, ClientFlags, Engine, Failover};
 use crate::replication::replica::State as Link;
 use crate::replication::role::Sync;
-use crate::replication::source::State;
+use crate::replication::source::{Replica, State};
 
 /// The family's rows.
 pub const COMMANDS: &[Command] = &[
@@ -98,6 +98,11 @@ fn describe(ctx: &Context<'_>) -> String {
 /// Reply: OK. Errors: invalid master port. O(1).
 fn replicaof(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let (host, port) = (args.bytes()?, args.bytes()?);
+    if ctx.engine.failover.is_some() {
+        return Err(CommandError::text(
+            "ERR REPLICAOF not allowed while failing over.",
+        ));
+    }
     if host.eq_ignore_ascii_case(b"no") && port.eq_ignore_ascii_case(b"one") {
         if ctx.engine.is_replica() {
             ctx.engine.promote();
@@ -208,38 +213,70 @@ fn wait(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
     Ok(())
 }
 
-/// FAILOVER [TO host port [FORCE]] [ABORT] [TIMEOUT ms]. Not carried out yet: a clear refusal.
+/// FAILOVER [TO host port [FORCE]] [ABORT] [TIMEOUT milliseconds]
+/// Reply: OK, at once. Errors: none to abort, one under way, no such replica, options that do not fit.
 fn failover(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    let error = |text: &'static str| Err(CommandError::text(text));
     if args.count() == 2 && args.take("abort") {
-        return Err(CommandError::text("ERR No failover in progress."));
+        if ctx.engine.failover.is_none() {
+            return error("ERR No failover in progress.");
+        }
+        ctx.engine.abort_failover("Failover manually aborted");
+        ctx.reply().ok();
+        return Ok(());
     }
+    let (mut target, mut force, mut timeout_ms) = (None, false, 0);
     while !args.is_empty() {
-        if args.take("to") {
-            args.bytes()?;
-            args.int()?;
-        } else if args.take("timeout") {
-            if args.int()? <= 0 {
-                return Err(CommandError::text(
-                    "ERR FAILOVER timeout must be greater than 0",
-                ));
+        let left = args.left();
+        if left >= 2 && timeout_ms == 0 && args.take("timeout") {
+            timeout_ms = args.int()?;
+            if timeout_ms <= 0 {
+                return error("ERR FAILOVER timeout must be greater than 0");
             }
-        } else if !args.take("force") {
+        } else if left >= 3 && target.is_none() && args.take("to") {
+            let host = String::from_utf8_lossy(args.bytes()?).into_owned();
+            let port = args.int()?;
+            target = Some((
+                host,
+                u16::try_from(port).map_err(|_| CommandError::NotInteger)?,
+            ));
+        } else if !force && args.take("force") {
+            force = true;
+        } else {
             return Err(CommandError::Syntax);
         }
     }
+    if ctx.engine.failover.is_some() {
+        return error("ERR FAILOVER already in progress.");
+    }
     if ctx.engine.is_replica() {
-        return Err(CommandError::text(
-            "ERR FAILOVER is not valid when server is a replica.",
-        ));
+        return error("ERR FAILOVER is not valid when server is a replica.");
     }
-    if ctx.engine.replication.source.is_empty() {
-        return Err(CommandError::text(
-            "ERR FAILOVER requires connected replicas.",
-        ));
+    let replicas = ctx.engine.replication.source.replicas();
+    if replicas.is_empty() {
+        return error("ERR FAILOVER requires connected replicas.");
     }
-    Err(CommandError::text(
-        "ERR FAILOVER is not implemented yet: use REPLICAOF NO ONE on the replica, then REPLICAOF here",
-    ))
+    if force && (timeout_ms == 0 || target.is_none()) {
+        return error(
+            "ERR FAILOVER with force option requires both a timeout and target HOST and IP.",
+        );
+    }
+    if let Some((host, port)) = &target {
+        let named = |one: &&Replica| one.ip() == *host && one.announced.port == *port;
+        match replicas.iter().find(named) {
+            None => return error("ERR FAILOVER target HOST and PORT is not a replica."),
+            Some(replica) if replica.state != State::Online => {
+                return error("ERR FAILOVER target replica is not online.");
+            }
+            Some(_) => {}
+        }
+    }
+    let now_ms = ctx.engine.clock.mono_ms();
+    let deadline_ms = (timeout_ms > 0).then(|| now_ms.saturating_add(timeout_ms.unsigned_abs()));
+    ctx.engine
+        .start_failover(Failover::new(target, force, deadline_ms));
+    ctx.reply().ok();
+    Ok(())
 }
 
 /// REPLCONF option value [option value …], by a replica before it asks to synchronise; or ACK offset,
@@ -280,7 +317,34 @@ fn acknowledge(ctx: &mut Context<'_>, value: &[u8]) {
 /// PSYNC id offset. Reply: `+CONTINUE` and the stream, or `+FULLRESYNC`, a snapshot and the stream.
 fn psync(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let (id, offset) = (args.bytes()?, args.int()?);
+    if args.take("failover") {
+        take_over(ctx, id)?;
+    }
     synchronise(ctx, Some((id, offset)))
+}
+
+/// Our master asks us to take its place: it will be the replica that this link serves.
+fn take_over(ctx: &mut Context<'_>, id: &[u8]) -> Result<(), CommandError> {
+    log::warn!(
+        "Failover request received for replid {}.",
+        String::from_utf8_lossy(&id[..id.len().min(64)])
+    );
+    if !ctx.engine.is_replica() {
+        return Err(CommandError::text(
+            "ERR PSYNC FAILOVER can't be sent to a master.",
+        ));
+    }
+    if !ctx.engine.replication.ids.current.is(id) {
+        return Err(CommandError::text(
+            "ERR PSYNC FAILOVER replid must match my replid.",
+        ));
+    }
+    ctx.engine.promote();
+    log::info!(
+        "MASTER MODE enabled (failover request from '{}')",
+        describe(ctx)
+    );
+    Ok(())
 }
 
 /// SYNC. Reply: a snapshot and the stream.
@@ -416,7 +480,7 @@ pub(super) fn info(engine: &Engine, out: &mut String) {
     }
     let stream = &replication.stream;
     let active = stream.is_active();
-    field("master_failover_state", &"no-failover");
+    field("master_failover_state", &engine.failover_state());
     field("master_replid", &replication.ids.current);
     field("master_replid2", &replication.ids.previous);
     field("master_repl_offset", &offset);

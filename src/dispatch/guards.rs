@@ -113,10 +113,7 @@ const GUARDS: &[Guard] = &[
     authenticated,
     allowed_in_multi,
     saving_works,
-    enough_replicas,
-    writable,
-    not_a_replica_link,
-    fresh_enough,
+    replication,
     not_loading,
 ];
 
@@ -231,76 +228,65 @@ fn writes(client: &Client, entry: &'static Registered) -> bool {
             && entry.command.name == "exec")
 }
 
+/// What only concerns masters that want replicas, replicas, and the links of replicas.
 #[inline]
-fn enough_replicas(
+fn replication(
     engine: &Engine,
     client: &Client,
     entry: &'static Registered,
 ) -> Result<(), CommandError> {
-    let wanted = engine.config.min_replicas_to_write;
-    if wanted == 0
-        || engine.config.min_replicas_max_lag == 0
-        || engine.is_replica()
-        || !writes(client, entry)
+    if engine.config.min_replicas_to_write == 0
+        && !engine.is_replica()
+        && !client.is(ClientFlags::REPLICA)
     {
         return Ok(());
     }
-    let good = engine
-        .replication
-        .source
-        .good_count(&engine.source_settings(), engine.now());
-    if good as i64 >= wanted {
-        return Ok(());
-    }
-    Err(CommandError::text(
-        "NOREPLICAS Not enough good replicas to write.",
-    ))
+    replication_allows(engine, client, entry)
 }
 
-#[inline]
-fn writable(
+#[cold]
+fn replication_allows(
     engine: &Engine,
     client: &Client,
     entry: &'static Registered,
 ) -> Result<(), CommandError> {
-    if !engine.is_replica() || !engine.config.replica_read_only || !writes(client, entry) {
-        return Ok(());
+    let config = &engine.config;
+    let command = entry.command;
+    if config.min_replicas_to_write > 0
+        && config.min_replicas_max_lag > 0
+        && !engine.is_replica()
+        && writes(client, entry)
+    {
+        let settings = engine.source_settings();
+        let good = engine
+            .replication
+            .source
+            .good_count(&settings, engine.now());
+        if (good as i64) < config.min_replicas_to_write {
+            return Err(CommandError::text(
+                "NOREPLICAS Not enough good replicas to write.",
+            ));
+        }
     }
-    Err(CommandError::text(
-        "READONLY You can't write against a read only replica.",
-    ))
-}
-
-#[inline]
-fn not_a_replica_link(
-    _: &Engine,
-    client: &Client,
-    entry: &'static Registered,
-) -> Result<(), CommandError> {
-    if client.is(ClientFlags::REPLICA) && entry.command.is(WRITE | READONLY | MAY_REPLICATE) {
+    if engine.is_replica() && config.replica_read_only && writes(client, entry) {
+        return Err(CommandError::text(
+            "READONLY You can't write against a read only replica.",
+        ));
+    }
+    if client.is(ClientFlags::REPLICA) && command.is(WRITE | READONLY | MAY_REPLICATE) {
         return Err(CommandError::text(
             "ERR Replica can't interact with the keyspace",
         ));
     }
-    Ok(())
-}
-
-#[inline]
-fn fresh_enough(
-    engine: &Engine,
-    _: &Client,
-    entry: &'static Registered,
-) -> Result<(), CommandError> {
-    if !engine.is_replica()
-        || engine.config.replica_serve_stale_data
-        || entry.command.is(STALE)
-        || !crate::command::replication::is_stale(engine)
+    if !config.replica_serve_stale_data
+        && !command.is(STALE)
+        && crate::command::replication::is_stale(engine)
     {
-        return Ok(());
+        return Err(CommandError::text(
+            "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+        ));
     }
-    Err(CommandError::text(
-        "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
-    ))
+    Ok(())
 }
 
 /// Whether a pause makes this command wait.

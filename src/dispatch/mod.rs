@@ -152,6 +152,9 @@ impl Machine {
             let wake_ns = wake_ms.saturating_mul(1_000_000);
             sleep_ns = sleep_ns.min(wake_ns.saturating_sub(self.engine.clock.mono_ns));
         }
+        if !self.engine.ready.is_empty() {
+            sleep_ns = 0;
+        }
         self.drop_closing();
         sleep_ns
     }

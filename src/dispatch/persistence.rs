@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 
 use super::Machine;
-use crate::engine::{Action, Blocked, Host, LoadResult, Loading, SaveError, Shutdown};
+use crate::engine::{Action, Blocked, Host, LoadResult, Loading, PauseKind, SaveError, Shutdown};
 use crate::keyspace::Keyspace;
 use crate::rdb::decode::{Batch, DecodeOptions};
 use crate::rdb::encode::Written;
@@ -170,9 +170,15 @@ impl Machine {
 
     /// Carries out a shutdown that was asked for.
     pub(super) fn run_shutdown(&mut self, host: &mut dyn Host) {
+        if self.shutdown_waits() {
+            return;
+        }
         let Some(shutdown) = self.engine.shutdown.take() else {
             return;
         };
+        if shutdown.deadline_ms.is_some() {
+            self.engine.end_pause();
+        }
         if self.shut_down(&shutdown, host) {
             self.engine.actions.push(Action::Exit(0));
             return;
@@ -182,6 +188,35 @@ impl Machine {
             if self.engine.clients.get(link).is_some_and(waits) {
                 let text = "ERR Errors trying to SHUTDOWN. Check logs.";
                 self.engine.unblock_with(link, text);
+            }
+        }
+    }
+
+    /// Whether a shutdown has to wait, for at most `shutdown-timeout`, because replicas lack writes.
+    /// New writes are held back meanwhile.
+    fn shutdown_waits(&mut self) -> bool {
+        let engine = &mut self.engine;
+        let now_ms = engine.clock.mono_ms();
+        let Some(shutdown) = &mut engine.shutdown else {
+            return false;
+        };
+        let timeout_ms = engine.config.shutdown_timeout.unsigned_abs() * 1000;
+        let lagging = engine.replication.lagging_count();
+        if lagging == 0 || shutdown.options.now || timeout_ms == 0 {
+            return false;
+        }
+        match shutdown.deadline_ms {
+            None => {
+                shutdown.deadline_ms = Some(now_ms + timeout_ms);
+                engine.pause.start(PauseKind::Write, now_ms + timeout_ms);
+                engine.replication.request_acks();
+                log::info!("Waiting for replicas before shutting down.");
+                true
+            }
+            Some(deadline_ms) if now_ms < deadline_ms => true,
+            Some(_) => {
+                log::warn!("{lagging} replicas are not in sync when shutting down.");
+                false
             }
         }
     }

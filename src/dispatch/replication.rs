@@ -264,7 +264,10 @@ impl Machine {
     /// At the end of a round, before its output is written. Returns when the next WAIT ends,
     /// monotonic milliseconds.
     pub(super) fn replication_round(&mut self, host: &mut dyn Host) -> Option<u64> {
-        let wake_ms = self.end_waits();
+        let wake_ms = [self.end_waits(), self.engine.run_failover()]
+            .into_iter()
+            .flatten()
+            .min();
         let engine = &mut self.engine;
         if let Some(ack) = engine
             .replication

@@ -7,6 +7,7 @@
 
 mod client;
 mod databases;
+mod failover;
 mod host;
 mod pause;
 mod persistence;
@@ -18,6 +19,7 @@ mod watch;
 pub use client::{
     Blocked, Client, ClientFlags, Clients, CommandId, LinkId, QueuedCommand, Transaction,
 };
+pub use failover::Failover;
 pub use host::{Clock, Host, MemoryFacts, OpenFile, ProcessFacts};
 pub use pause::{Pause, PauseKind};
 pub use persistence::{Background, LoadResult, Loading, Persistence, SaveError, SaveJob};
@@ -123,6 +125,8 @@ pub struct Engine {
     pub master_link: Option<LinkId>,
     /// Links of the clients in WAIT.
     pub waiting: Vec<LinkId>,
+    /// FAILOVER.
+    pub failover: Option<Failover>,
     /// For the shell.
     pub actions: Vec<Action>,
 }
@@ -162,6 +166,7 @@ impl Engine {
             replication,
             master_link: None,
             waiting: Vec::new(),
+            failover: None,
             actions: Vec::new(),
             config,
         }

@@ -145,11 +145,14 @@ impl Engine {
     /// Asks the shell for a connection to the master, when it is time for one.
     pub fn connect_master(&mut self) {
         let (request, settings) = (self.replication.request(), self.handshake_settings());
-        let now = self.now();
+        let (now, hands_over) = (self.now(), self.is_handing_over());
         let Some(master) = &mut self.replication.master else {
             return;
         };
         master.connecting(request, settings, now);
+        if hands_over {
+            master.request_failover();
+        }
         let host = String::from_utf8_lossy(&master.host).into_owned();
         let port = master.port;
         self.actions.push(Action::ConnectMaster(host, port));

@@ -171,6 +171,8 @@ pub struct MasterLink {
     transfer: (u64, u64),
     /// Ask the master to step down for us (FAILOVER).
     failover: bool,
+    /// It did not.
+    refused: bool,
 }
 
 impl MasterLink {
@@ -193,6 +195,7 @@ impl MasterLink {
             read_offset: 0,
             transfer: (0, 0),
             failover: false,
+            refused: false,
         }
     }
 
@@ -247,6 +250,11 @@ impl MasterLink {
     /// The next PSYNC asks the master to hand over to us.
     pub fn request_failover(&mut self) {
         self.failover = true;
+    }
+
+    /// Whether the master has refused to.
+    pub fn refused_failover(&self) -> bool {
+        self.refused
     }
 
     /// The connection is being opened, to ask for `request` (history and applied offset).
@@ -521,6 +529,11 @@ impl MasterLink {
             self.online(offset, now);
             log::info!("MASTER <-> REPLICA sync: Master accepted a Partial Resynchronization.");
             return Event::Continue { id };
+        }
+        if self.failover {
+            log::warn!("Master refuses to hand over: {}", text(line));
+            self.refused = true;
+            return Event::Fail;
         }
         if line.starts_with(b"-NOMASTERLINK") || line.starts_with(b"-LOADING") {
             log::info!(

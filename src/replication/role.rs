@@ -370,6 +370,18 @@ impl Replication {
         was
     }
 
+    /// Replicas that have not acknowledged all of a master's stream.
+    pub fn lagging_count(&self) -> usize {
+        let end = self.stream.offset();
+        let lags = |one: &&super::source::Replica| {
+            one.state == super::source::State::Online && !one.old && one.ack_offset != end
+        };
+        match self.master {
+            None => self.source.replicas().iter().filter(lags).count(),
+            Some(_) => 0,
+        }
+    }
+
     /// WAIT needs acknowledgements: to be sent with [`Replication::before_sleep`].
     pub fn request_acks(&mut self) {
         self.getack = true;

@@ -84,6 +84,8 @@ pub struct Shell {
     waker: Arc<Waker>,
     /// The full synchronisation under way.
     transfer: Option<Transfer>,
+    /// Attempts to connect to a master.
+    connects: usize,
     buffer: Box<[u8]>,
     /// Links that may have more to read than they were allowed.
     unread: Vec<usize>,
@@ -116,6 +118,7 @@ impl Shell {
         let mut shell = Shell {
             waker: Arc::clone(&waker),
             transfer: None,
+            connects: 0,
             signals,
             helper: Helper::start(),
             jobs: Jobs::new(waker),
@@ -467,12 +470,15 @@ impl Shell {
 
     /// Opens the socket to the master. A name is looked up here and now, as Redis does.
     fn connect_master(&mut self, host: &str, port: u16) {
+        // A name may have addresses that nobody listens on: each attempt takes the next one.
+        let attempt = self.connects;
+        self.connects = attempt.wrapping_add(1);
         let opened = (host, port)
             .to_socket_addrs()
-            .and_then(|mut found| {
-                found
-                    .next()
-                    .ok_or_else(|| ErrorKind::AddrNotAvailable.into())
+            .and_then(|found| {
+                let found: Vec<_> = found.collect();
+                let next = found.get(attempt % found.len().max(1)).copied();
+                next.ok_or_else(|| ErrorKind::AddrNotAvailable.into())
             })
             .and_then(|address| Ok((address, TcpStream::connect(address)?)))
             .and_then(|(address, socket)| {

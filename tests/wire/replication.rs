@@ -416,6 +416,144 @@ fn a_replica_keeps_its_place_over_a_restart() {
 }
 
 #[test]
+fn failover_loses_nothing() {
+    for program in programs() {
+        eprintln!("replica {}", program.display());
+        let source = start();
+        let replica = Server::start_program(&program, QUICK);
+        follow(&replica, &source);
+        let mut client = source.client();
+        for key in 0..500 {
+            client.text(&format!("SET k{key} {key}"));
+        }
+        let target = format!("127.0.0.1 {}", replica.port());
+        assert_eq!(
+            client.text(&format!("FAILOVER TO {target} TIMEOUT 10000")),
+            "OK"
+        );
+        link_up(&source);
+        assert_eq!(replica.client().info("replication", "role"), "master");
+        assert_eq!(
+            client.info("replication", "master_failover_state"),
+            "no-failover"
+        );
+        replica.client().text("SET after 1");
+        assert_same(&replica, &source);
+        assert_eq!(count(&mut replica.client(), "sync_full"), 0);
+        // And back, by the other's command.
+        let mut other = replica.client();
+        assert_eq!(other.text("FAILOVER"), "OK");
+        link_up(&replica);
+        assert_eq!(client.info("replication", "role"), "master");
+        assert_eq!(client.text("SET back 1"), "OK");
+        assert_same(&source, &replica);
+    }
+}
+
+#[test]
+fn a_failover_that_times_out_changes_nothing() {
+    let (source, replica) = (start(), start());
+    follow(&replica, &source);
+    replica.signal("STOP");
+    let mut client = source.client();
+    client.text("SET a 1");
+    assert_eq!(client.text("FAILOVER TIMEOUT 300"), "OK");
+    assert_eq!(
+        client.info("replication", "master_failover_state"),
+        "waiting-for-sync"
+    );
+    assert_eq!(
+        client.text("FAILOVER"),
+        "(error) ERR FAILOVER already in progress."
+    );
+    assert_eq!(client.text("SET a 2"), "OK");
+    assert_eq!(
+        client.info("replication", "master_failover_state"),
+        "no-failover"
+    );
+    assert_eq!(client.info("replication", "role"), "master");
+    replica.signal("CONT");
+    assert_same(&source, &replica);
+}
+
+#[test]
+fn a_name_with_several_addresses() {
+    let (source, replica) = (start(), start());
+    let reply = replica
+        .client()
+        .text(&format!("REPLICAOF localhost {}", source.port()));
+    assert_eq!(reply, "OK");
+    link_up(&replica);
+    assert_same(&source, &replica);
+}
+
+#[test]
+fn a_replica_that_dies_during_a_full_sync_harms_nobody() {
+    let (source, mut first, second) = (start(), start(), start());
+    fill(&source, 50_000);
+    let line = format!("REPLICAOF 127.0.0.1 {}", source.port());
+    first.client().text(&line);
+    second.client().text(&line);
+    first.kill();
+    link_up(&second);
+    assert_same(&source, &second);
+    first.restart(QUICK);
+    follow(&first, &source);
+    assert_same(&source, &first);
+}
+
+#[test]
+fn shutdown_waits_for_replicas() {
+    let (mut source, replica) = (start(), start());
+    follow(&replica, &source);
+    let mut client = source.client();
+    for key in 0..2000 {
+        client.send(format!("SET k{key} {key}\r\n").as_bytes());
+    }
+    client.send(b"SHUTDOWN NOSAVE\r\n");
+    source.wait_for_exit();
+    assert_eq!(replica.client().text("DBSIZE"), "2000");
+}
+
+/// A "master" that says what it likes: the replica keeps its data and goes on trying.
+#[test]
+fn hostile_masters() {
+    use std::io::{Read, Write};
+    let id = "0123456789abcdef0123456789abcdef01234567";
+    let full = format!("+PONG\r\n+OK\r\n+OK\r\n+FULLRESYNC {id} 100\r\n");
+    let replica = start();
+    replica.client().text("SET mine 1");
+    for answer in [
+        "-ERR no\r\n".to_string(),
+        "x".repeat(5000),
+        format!("{full}$5\r\nREDIS"),
+        format!("{full}$20\r\nREDIS0011\u{1}\u{2}\u{3}\u{4}\u{5}\u{6}\u{7}\u{8}\u{9}\u{b}\u{c}"),
+        format!("{full}$EOF:{id}\r\nREDIS0011\u{7f}{id}"),
+        format!("{full}$EOF:{id}\r\nnonsense{id}"),
+        format!("{full}$EOF:short\r\n"),
+        format!("{full}$99999999999999999999\r\n"),
+    ] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        replica
+            .client()
+            .text(&format!("REPLICAOF 127.0.0.1 {port}"));
+        let (mut socket, _) = listener.accept().unwrap();
+        socket.write_all(answer.as_bytes()).unwrap();
+        socket
+            .set_read_timeout(Some(std::time::Duration::from_secs(20)))
+            .unwrap();
+        let mut heard = Vec::new();
+        // The replica hangs up.
+        let _ = socket.read_to_end(&mut heard);
+        assert!(heard.starts_with(b"*1\r\n$4\r\nPING\r\n"));
+        assert_eq!(replica.client().text("GET mine"), "1");
+    }
+    assert_eq!(replica.client().text("REPLICAOF NO ONE"), "OK");
+    assert_eq!(replica.client().text("SET mine 2"), "OK");
+}
+
+#[test]
 fn refusals() {
     let server = start();
     let mut client = server.client();
