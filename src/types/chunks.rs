@@ -148,7 +148,7 @@ impl Chunks {
         }
         let end = offset + bytes.len();
         if end > self.len() {
-            self.grow(end);
+            self.grow(end, offset);
         }
         let root = Arc::make_mut(&mut self.root);
         let (mut at, mut rest) = (offset, bytes);
@@ -163,9 +163,11 @@ impl Chunks {
         }
     }
 
-    /// Makes the string `len` bytes long, with zeros at the end.
-    fn grow(&mut self, len: usize) {
+    /// Makes the string `len` bytes long, with zeros at the end. Full chunks before `gap_end` share one
+    /// chunk of zeros until they are written: a far offset costs no memory and little time.
+    fn grow(&mut self, len: usize, gap_end: usize) {
         let root = Arc::make_mut(&mut self.root);
+        let mut zeros = None;
         for index in root.len / CHUNK_BYTES..len.div_ceil(CHUNK_BYTES) {
             let wanted = match len - index * CHUNK_BYTES {
                 rest if rest >= CHUNK_BYTES => CHUNK_BYTES,
@@ -173,6 +175,10 @@ impl Chunks {
             };
             let leaf = root.leaf_mut(index);
             match leaf.chunks.get_mut(index % FANOUT) {
+                None if (index + 1) * CHUNK_BYTES <= gap_end => {
+                    let zeros = zeros.get_or_insert_with(|| new_chunk(CHUNK_BYTES));
+                    leaf.chunks.push(Arc::clone(zeros));
+                }
                 None => leaf.chunks.push(new_chunk(wanted)),
                 Some(chunk) if chunk.len() < wanted => {
                     let zeros = wanted - chunk.len();

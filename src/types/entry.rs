@@ -179,8 +179,8 @@ fn is_outside(head: usize, len: usize) -> bool {
             || class_bytes(head + len) > class_bytes(head + WORD) + class_bytes(len))
 }
 
-/// The allocator's size class for `bytes`: multiples of 16 up to 128, then four to a doubling. An
-/// allocator with other classes only wastes a little.
+/// The allocator's size class for `bytes`: multiples of 16 up to 128, then four to a doubling, then
+/// pages. An allocator with other classes only wastes a little.
 #[inline]
 pub const fn class_bytes(bytes: usize) -> usize {
     if bytes <= 8 {
@@ -188,7 +188,10 @@ pub const fn class_bytes(bytes: usize) -> usize {
     } else if bytes <= 128 {
         (bytes + 15) & !15
     } else {
-        let spacing = 1 << ((bytes - 1).ilog2() - 2);
+        let spacing = match (bytes - 1).ilog2() - 2 {
+            bits if bits < 12 => 1 << bits,
+            _ => 4096,
+        };
         (bytes + spacing - 1) & !(spacing - 1)
     }
 }
@@ -197,6 +200,7 @@ const _: () = assert!(class_bytes(HEADER + 16 + 8) == 32);
 const _: () = assert!(class_bytes(HEADER + 8 + 16 + 8) == 48);
 const _: () = assert!(class_bytes(HEADER + 8 + 16 + 64) == 96);
 const _: () = assert!(class_bytes(129) == 160 && class_bytes(257) == 320);
+const _: () = assert!(class_bytes(40_000) == 40_960 && class_bytes(65_535) == 65_536);
 
 fn allocate(bytes: usize) -> NonNull<u8> {
     let Ok(layout) = Layout::from_size_align(class_bytes(bytes), 8) else {
