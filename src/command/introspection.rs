@@ -155,13 +155,30 @@ pub fn categories(entry: &Registered) -> u32 {
 }
 
 fn legacy_keys(row: &Command) -> (i64, i64, i64) {
-    for spec in row.keys {
-        if let (Begin::Index(first), Find::Range { last, step, .. }) = (spec.begin, spec.find) {
-            let last = if last >= 0 { first + last } else { last };
-            return (i64::from(first), i64::from(last), i64::from(step));
-        }
-    }
-    (0, 0, 0)
+    let ranges: Vec<_> = row
+        .keys
+        .iter()
+        .filter_map(|spec| match (spec.begin, spec.find) {
+            (Begin::Index(first), Find::Range { last, step, .. }) => {
+                let (first, last) = (i64::from(first), i64::from(last));
+                Some((
+                    first,
+                    if last >= 0 { first + last } else { last },
+                    i64::from(step),
+                ))
+            }
+            _ => None,
+        })
+        .collect();
+    let Some((&whole, more)) = ranges.split_first() else {
+        return (0, 0, 0);
+    };
+    // Neighbouring single keys (RENAME, COPY) are one range.
+    more.iter()
+        .fold(whole, |(first, last, step), next| match *next {
+            (begin, end, 1) if step == 1 && last >= 0 && begin == last + 1 => (first, end, 1),
+            _ => (first, last, step),
+        })
 }
 
 fn reply_info(reply: &mut Reply, entry: &Registered) {
@@ -175,15 +192,19 @@ fn reply_info(reply: &mut Reply, entry: &Registered) {
     reply.int(last);
     reply.int(step);
     reply_flags(reply, categories(entry), CATEGORY_NAMES, "@");
-    reply.array(row.tips.len());
+    reply.set(row.tips.len());
     for tip in row.tips {
         reply.bulk(tip.as_bytes());
     }
-    reply.array(row.keys.len());
+    reply.set(row.keys.len());
     for spec in row.keys {
         reply_spec(reply, spec);
     }
-    reply.array(entry.subcommands.len());
+    if entry.subcommands.is_empty() {
+        reply.set(0);
+    } else {
+        reply.array(entry.subcommands.len());
+    }
     for &id in &entry.subcommands {
         reply_info(reply, table().get(id));
     }

@@ -464,8 +464,8 @@ fn bulk_length(line: &[u8], limits: &Limits) -> Result<usize, ProtocolError> {
     usize::try_from(length).map_err(|_| ProtocolError::BulkLength)
 }
 
-/// A whole multibulk command of at most 9 arguments of at most 9999 bytes, in canonical form; None for anything
-/// else, which the careful path then reads. Within these bounds every limit holds, authenticated or not.
+/// A whole multibulk command of at most 99 arguments (9 before authentication) of at most 9999 bytes, in canonical form;
+/// None for anything else, which the careful path then reads. Within these bounds every limit holds.
 #[inline(always)]
 fn quick(buf: &[u8], start: usize, limits: &Limits, args: &mut Vec<Range>) -> Option<usize> {
     if limits.bulk_bytes_max < 9999 {
@@ -474,6 +474,14 @@ fn quick(buf: &[u8], start: usize, limits: &Limits, args: &mut Vec<Range>) -> Op
     let mut rest = buf.get(start..)?;
     let (count, after) = match rest {
         [b'*', digit @ b'1'..=b'9', b'\r', b'\n', after @ ..] => (digit - b'0', after),
+        [
+            b'*',
+            ten @ b'1'..=b'9',
+            one @ b'0'..=b'9',
+            b'\r',
+            b'\n',
+            after @ ..,
+        ] if limits.authenticated => ((ten - b'0') * 10 + (one - b'0'), after),
         _ => return None,
     };
     rest = after;

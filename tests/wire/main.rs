@@ -22,6 +22,7 @@
 mod configuration;
 mod differential;
 mod harness;
+mod introspection;
 mod parser;
 mod persistence;
 mod protocol;
