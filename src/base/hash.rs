@@ -3,6 +3,7 @@
 //! Keyed by a seed that a client never sees; the outputs themselves are not to be shown.
 
 use std::hash::Hasher;
+use std::sync::{Mutex, PoisonError};
 
 use foldhash::SharedSeed;
 use foldhash::quality::FoldHasher;
@@ -14,12 +15,20 @@ pub struct HashSeed {
     shared: &'static SharedSeed,
 }
 
+/// All seeds made: they live as long as the program, and a leak checker is to see that they are meant to.
+static SEEDS: Mutex<Vec<&'static SharedSeed>> = Mutex::new(Vec::new());
+
 impl HashSeed {
     /// A key derived from `seed`. Keeps 48 bytes for the program's life: make one per server, not per request.
     pub fn new(seed: u64) -> HashSeed {
+        let shared: &'static SharedSeed = Box::leak(Box::new(SharedSeed::from_u64(seed)));
+        SEEDS
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(shared);
         HashSeed {
             seed: seed.rotate_left(32) ^ 0x6a09_e667_f3bc_c908,
-            shared: Box::leak(Box::new(SharedSeed::from_u64(seed))),
+            shared,
         }
     }
 
