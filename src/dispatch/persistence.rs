@@ -94,12 +94,6 @@ impl Machine {
         }
     }
 
-    /// Gives a load up: the data set is as it was.
-    pub fn load_abandoned(&mut self) {
-        self.load = None;
-        self.engine.persistence.loading = None;
-    }
-
     /// Applies a slice of the load; true when more could be applied at once.
     pub(super) fn run_load(&mut self, host: &mut dyn Host) -> bool {
         let Some(load) = &mut self.load else {

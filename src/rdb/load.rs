@@ -269,3 +269,128 @@ impl Loader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::hash::HashSeed;
+    use crate::rdb::decode::{DecodeOptions, Decoded, Decoder};
+    use crate::rdb::encode::{EncodeOptions, Progress, encode_snapshot, standard_aux};
+    use crate::rdb::{Dialect, VERSION};
+
+    const NOW: UnixMs = 1_800_000_000_000;
+
+    fn options(drop_due: bool) -> LoadOptions {
+        LoadOptions {
+            now: NOW,
+            drop_due,
+            new_access: 77,
+        }
+    }
+
+    fn load(
+        stream: &[u8],
+        keyspace: &mut Keyspace,
+        options: LoadOptions,
+        slice: usize,
+    ) -> Result<Loaded, RdbError> {
+        let mut decoder = Decoder::new(DecodeOptions::new(keyspace.seed()));
+        let mut loader = Loader::new(options);
+        let mut batch = Batch::default();
+        decoder.feed(stream);
+        loop {
+            batch.clear();
+            let decoded = decoder.decode(&mut batch)?;
+            let mut at = 0;
+            while at < batch.records().len() {
+                at = loader.apply(keyspace, &batch, at, slice)?;
+            }
+            match decoded {
+                Decoded::Done => return Ok(loader.loaded().clone()),
+                Decoded::BatchFull => {}
+                Decoded::NeedInput(_) => return Err(decoder.truncated()),
+            }
+        }
+    }
+
+    fn encode(keyspace: &mut Keyspace) -> Vec<u8> {
+        let (mut stream, progress) = (Vec::new(), Progress::default());
+        let dialect = Dialect::Redis(VERSION);
+        let options = EncodeOptions {
+            aux: standard_aux(dialect, "8.0.0", NOW, 5, None, false),
+            ..EncodeOptions::default()
+        };
+        let sink = |chunk: &mut Vec<u8>| {
+            stream.append(chunk);
+            Ok(())
+        };
+        encode_snapshot(&mut keyspace.snapshot(), &options, NOW, &progress, sink).unwrap();
+        stream
+    }
+
+    #[test]
+    fn a_keyspace_comes_back_in_slices_of_any_size() {
+        let mut keyspace = Keyspace::new(4, 1);
+        keyspace.set_clock(NOW);
+        let mut scratch = Vec::new();
+        for number in 0..5000_i64 {
+            let name = format!("key:{number}").into_bytes();
+            let key = keyspace.key(&name);
+            let value = match number % 1000 {
+                7 => vec![b'v'; 200_000],
+                8 => (0..150_000_u32)
+                    .flat_map(|n| n.wrapping_mul(n).to_le_bytes())
+                    .collect(),
+                rest if rest % 3 == 0 => number.to_string().into_bytes(),
+                _ => format!("value {number}").into_bytes(),
+            };
+            let ttl = match number % 5 {
+                0 => Ttl::At(NOW + number),
+                1 if number % 2 == 0 => Ttl::At(NOW - 1 - number),
+                _ => Ttl::None,
+            };
+            keyspace.store((number % 2) as usize, key, entry::Value::of(&value), ttl);
+        }
+        let stream = encode(&mut keyspace);
+        for (slice, drop_due) in [(1, false), (64, true), (usize::MAX, false)] {
+            let mut fresh = keyspace.detached(NOW);
+            let loaded = load(&stream, &mut fresh, options(drop_due), slice).unwrap();
+            let expired = if drop_due { 500 } else { 0 };
+            assert_eq!((loaded.keys, loaded.expired), (5000 - expired, expired));
+            assert_eq!(loaded.aux.created, Some(NOW / 1000));
+            for db in 0..2 {
+                keyspace.for_each(db, |entry| {
+                    let due = entry.expire_at().is_some_and(|at| is_due(at, NOW));
+                    let found = fresh.find(db, fresh.key(entry.key()));
+                    assert_eq!(found.is_none(), due && drop_due);
+                    let Some(found) = found else { return };
+                    assert_eq!(found.expire_at(), entry.expire_at());
+                    assert_eq!(found.access(), 77);
+                    assert!(found.string().equals(entry.string().as_bytes(&mut scratch)));
+                    assert_eq!(found.encoding(), entry.encoding());
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn a_second_key_or_a_database_too_many_stops_the_load() {
+        let mut keyspace = Keyspace::new(2, 1);
+        let twice = b"REDIS0011\xfe\x00\x00\x01k\x01v\x00\x01k\x01w\xff\0\0\0\0\0\0\0\0";
+        let error = load(twice, &mut keyspace, options(true), 64).unwrap_err();
+        assert_eq!(error.kind, RdbErrorKind::DuplicateKey);
+        assert_eq!(error.offset, 16);
+        let third = b"REDIS0011\xfe\x02\x00\x01k\x01v\xff\0\0\0\0\0\0\0\0";
+        let error = load(third, &mut keyspace, options(true), 64).unwrap_err();
+        assert_eq!(error.kind, RdbErrorKind::Database(2, 2));
+    }
+
+    #[test]
+    fn hashes_are_those_of_the_keyspace() {
+        let mut keyspace = Keyspace::new(1, 1);
+        let stream = b"REDIS0011\xfe\x00\x00\x01k\x01v\xff\0\0\0\0\0\0\0\0";
+        load(stream, &mut keyspace, options(true), 64).unwrap();
+        assert!(keyspace.find(0, keyspace.key(b"k")).is_some());
+        assert_ne!(HashSeed::new(2).hash(b"k"), keyspace.key(b"k").hash);
+    }
+}
