@@ -301,9 +301,9 @@ impl<'a> ScanOptions<'a> {
 }
 
 /// SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]
-/// Reply: the next cursor (0 at the end) and an array of keys. A key that exists from the first call to the last
-/// is returned; none twice unless it is renamed. Errors: invalid cursor, syntax error, not an integer. Due keys that are
-/// met are deleted. O(count).
+/// Reply: the next cursor (0 at the end) and an array of keys. A key that is there from the first call to the last
+/// is returned, and twice only when the table has shrunk meanwhile. Errors: invalid cursor, syntax error, not an
+/// integer. Due keys that are met are deleted. O(count).
 fn scan(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let mut cursor = parse_cursor(args.bytes()?).ok_or(CommandError::text("ERR invalid cursor"))?;
     let options = ScanOptions::parse(args)?;

@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::base::num;
-use crate::engine::EventClass;
+use crate::engine::{ClientFlags, EventClass};
 use crate::keyspace::Key;
 use crate::types::Entry;
 
@@ -168,13 +168,16 @@ fn exists(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError
     Ok(())
 }
 
-/// TOUCH key [key …]. Reply: how many exist. O(keys).
+/// TOUCH key [key …]. Reply: how many exist. Touches under CLIENT NO-TOUCH too. O(keys).
 fn touch(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let mut count = 0;
+    let spares = ctx.client.is(ClientFlags::NO_TOUCH);
+    ctx.client.flags.remove(ClientFlags::NO_TOUCH);
     while !args.is_empty() {
         let key = args.key()?;
         count += i64::from(ctx.read(key).is_some());
     }
+    ctx.client.flags.set(ClientFlags::NO_TOUCH, spares);
     ctx.reply().int(count);
     Ok(())
 }

@@ -416,7 +416,7 @@ impl<'a> Condition<'a> {
 fn set(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let (key, value) = (args.key()?, args.bytes()?);
     if args.is_empty() {
-        ctx.engine.drop_due(ctx.client, key);
+        ctx.engine.overwrite(ctx.client, key);
         store(ctx, key, value, Ttl::None);
         ctx.client.reply.ok();
         return Ok(());
@@ -503,7 +503,7 @@ fn set_for<'a>(
 ) -> Result<(), CommandError> {
     let (key, time, value) = (args.key()?, args.bytes()?, args.bytes()?);
     let at = unit(time).at(ctx)?;
-    ctx.engine.drop_due(ctx.client, key);
+    ctx.engine.overwrite(ctx.client, key);
     store_until(ctx, key, value, at);
     ctx.reply().ok();
     Ok(())
@@ -749,7 +749,7 @@ fn mget(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
 
 /// MSET key value [key value …]. Reply: OK. Errors: wrong number of arguments. O(keys).
 fn mset(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
-    if args.left() % 2 != 0 {
+    if !args.left().is_multiple_of(2) {
         return Err(ctx.wrong_arity());
     }
     while !args.is_empty() {
@@ -757,7 +757,7 @@ fn mset(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
         for &key in window.keys() {
             args.skip(1);
             let value = args.bytes()?;
-            ctx.engine.drop_due(ctx.client, key);
+            ctx.engine.overwrite(ctx.client, key);
             store(ctx, key, value, Ttl::None);
         }
     }
@@ -768,7 +768,7 @@ fn mset(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
 /// MSETNX key value [key value …]. Reply: 1 when all were written, 0 when one of the keys exists.
 /// Errors: wrong number of arguments. O(keys).
 fn msetnx(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
-    if args.left() % 2 != 0 {
+    if !args.left().is_multiple_of(2) {
         return Err(ctx.wrong_arity());
     }
     for index in (1..args.count()).step_by(2) {

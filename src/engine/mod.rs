@@ -183,6 +183,7 @@ impl Engine {
         } else {
             self.access_word
         });
+        self.keyspace.set_overwrites_access(!lfu);
     }
 
     /// Wall-clock milliseconds of the running unit.
@@ -245,30 +246,13 @@ impl Engine {
             self.stats.keyspace_misses += 1;
             return None;
         }
-        let lfu = self.config.maxmemory_policy.is_lfu();
         // Looked up again because of the borrow; the line is in the cache.
         match self.keyspace.find(client.db, key) {
             Some(entry) => {
                 self.stats.keyspace_hits += 1;
                 if !client.is(ClientFlags::NO_TOUCH) {
-                    let word = if lfu {
-                        let (factor, decay) =
-                            (self.config.lfu_log_factor, self.config.lfu_decay_time);
-                        let now = self.clock.unix_ms();
-                        access::lfu_touch(
-                            entry.access(),
-                            now,
-                            factor as u32,
-                            decay as u32,
-                            &mut self.prng,
-                        )
-                    } else {
-                        self.access_word
-                    };
-                    // The line stays clean when nothing changes.
-                    if entry.access() != word {
-                        entry.set_access(word);
-                    }
+                    let (clock, word) = (self.clock, self.access_word);
+                    touch(entry, word, &self.config, clock, &mut self.prng);
                 }
                 Some(entry)
             }
@@ -291,7 +275,12 @@ impl Engine {
         if self.hides_in(client, db, key) {
             return None;
         }
-        self.keyspace.find(db, key)
+        let entry = self.keyspace.find(db, key)?;
+        if !client.is(ClientFlags::NO_TOUCH) {
+            let (clock, word) = (self.clock, self.access_word);
+            touch(entry, word, &self.config, clock, &mut self.prng);
+        }
+        Some(entry)
     }
 
     /// As [`Engine::read`] without touching the access word (TTL, TYPE, EXISTS, OBJECT).
@@ -313,12 +302,19 @@ impl Engine {
         }
     }
 
-    /// Before a key is overwritten whatever it holds: deletes it when it is due, as [`Engine::write`] would.
-    /// Costs no look-up in a database without expiries.
+    /// Before a key is removed or overwritten whatever it holds: deletes it when it is due, as [`Engine::write`]
+    /// would. Costs no look-up in a database without expiries.
     #[inline]
     pub fn drop_due(&mut self, client: &Client, key: Key<'_>) {
-        if self.keyspace.expires_len(client.db) > 0 {
-            self.hides(client, key);
+        self.hides(client, key);
+    }
+
+    /// As [`Engine::drop_due`] before a key is overwritten: under LFU that counts as an access.
+    #[inline]
+    pub fn overwrite(&mut self, client: &Client, key: Key<'_>) {
+        match self.config.maxmemory_policy.is_lfu() {
+            true => drop(self.write(client, key)),
+            false => self.drop_due(client, key),
         }
     }
 
@@ -332,6 +328,9 @@ impl Engine {
     /// As [`Engine::hides`], in another database than the client's.
     #[inline]
     pub fn hides_in(&mut self, client: &Client, db: usize, key: Key<'_>) -> bool {
+        if self.keyspace.expires_len(db) == 0 {
+            return false;
+        }
         if self.keyspace.expires_len(db) == 0 {
             return false;
         }
@@ -498,5 +497,20 @@ impl Engine {
                 self.closing.push(link);
             }
         }
+    }
+}
+
+/// Notes an access in an entry's access word: when under LRU, how often under LFU.
+#[inline]
+fn touch(entry: &Entry, lru_word: u32, config: &Config, clock: Clock, prng: &mut Prng) {
+    let word = if config.maxmemory_policy.is_lfu() {
+        let (factor, decay) = (config.lfu_log_factor as u32, config.lfu_decay_time as u32);
+        access::lfu_touch(entry.access(), clock.unix_ms(), factor, decay, prng)
+    } else {
+        lru_word
+    };
+    // The line stays clean when nothing changes.
+    if entry.access() != word {
+        entry.set_access(word);
     }
 }

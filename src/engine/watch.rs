@@ -102,11 +102,10 @@ impl Watched {
 
     /// Whether a key was due when this client began to watch it; forgets it.
     pub fn take_due(&mut self, link: LinkId, db: usize, key: &[u8]) -> bool {
-        let watches = self.by_client.get_mut(&link).into_iter().flatten();
-        for watch in watches.filter(|watch| watch.db == db && *watch.key == *key) {
-            return std::mem::take(&mut watch.was_due);
-        }
-        false
+        let mut watches = self.by_client.get_mut(&link).into_iter().flatten();
+        watches
+            .find(|watch| watch.db == db && *watch.key == *key)
+            .is_some_and(|watch| std::mem::take(&mut watch.was_due))
     }
 
     /// Whether a key was due when this client began to watch it.

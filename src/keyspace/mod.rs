@@ -86,6 +86,8 @@ pub struct Keyspace {
     now: UnixMs,
     /// The access word that new entries get.
     access: u32,
+    /// Whether an overwritten entry gets that word too (LRU) or keeps its own (LFU).
+    overwrites_access: bool,
     garbage: Option<Garbage>,
     pending: Arc<Pending>,
     /// Domains of keyspaces that [`Keyspace::replace`] put away and that snapshots still see.
@@ -106,6 +108,7 @@ impl Keyspace {
         let prng = Prng::new(self.prng.next_u64());
         let mut keyspace = Keyspace::empty(self.databases.len(), self.seed, prng, now);
         keyspace.access = self.access;
+        keyspace.overwrites_access = self.overwrites_access;
         keyspace.pending = Arc::clone(&self.pending);
         keyspace
     }
@@ -138,6 +141,7 @@ impl Keyspace {
             prng,
             now,
             access: 0,
+            overwrites_access: false,
             garbage: None,
             pending: Arc::default(),
             former: Vec::new(),
@@ -167,6 +171,11 @@ impl Keyspace {
     /// The access word that entries created from now on start with (see [`crate::types::access`]).
     pub fn set_new_access(&mut self, access: u32) {
         self.access = access;
+    }
+
+    /// Whether entries that are overwritten get the access word of new ones (LRU), or keep theirs (LFU).
+    pub fn set_overwrites_access(&mut self, overwrites: bool) {
+        self.overwrites_access = overwrites;
     }
 
     // ---- look-up ---------------------------------------------------------------------------
@@ -251,15 +260,20 @@ impl Keyspace {
             Lookup::Occupied(mut slot) => {
                 let old = slot.get().expire_at();
                 let deadline = ttl.resolve(old);
+                let access = match self.overwrites_access {
+                    true => self.access,
+                    false => slot.get().access(),
+                };
                 let value = if slot.get().fits(&value, deadline) {
                     slot.make_mut().try_store(value, deadline).err()
                 } else {
                     Some(value)
                 };
                 if let Some(value) = value {
-                    let access = slot.get().access();
                     let removed = slot.replace(Entry::new(key.bytes, value, deadline, access));
                     give_up(removed, &mut self.garbage, &self.pending);
+                } else if slot.get().access() != access {
+                    slot.get().set_access(access);
                 }
                 database.deadline_changed(key.hash, old, deadline);
                 false

@@ -21,11 +21,16 @@
 
 mod configuration;
 mod differential;
+mod expire;
+mod families;
+mod generic;
 mod harness;
 mod introspection;
+mod pair;
 mod parser;
 mod persistence;
 mod protocol;
 mod reference;
 mod replication;
 mod startup;
+mod string;

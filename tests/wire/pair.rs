@@ -1,0 +1,168 @@
+//! The same commands to this server and to a real redis-server, replies compared byte for byte.
+
+use std::io::{Read, Write};
+
+use redoxide::base::prng::Prng;
+
+use crate::harness::{Client, Peer, Server, push_request, seed};
+
+/// Two servers in the same state, one connection to each.
+pub struct Pair {
+    ours: Raw,
+    theirs: Raw,
+    _servers: (Server, Server),
+}
+
+/// A connection that reads replies as bytes.
+struct Raw {
+    client: Client,
+    buffer: Vec<u8>,
+}
+
+impl Pair {
+    /// Starts this server and Redis 8; `None` where there is no Redis 8.
+    pub fn start(args: &[&str]) -> Option<Pair> {
+        let theirs = Peer::Redis8.start(args)?;
+        let ours = Server::start(args);
+        Some(Pair {
+            ours: Raw::new(&ours),
+            theirs: Raw::new(&theirs),
+            _servers: (ours, theirs),
+        })
+    }
+
+    /// Sends a command to both; (our reply, their reply).
+    pub fn call(&mut self, words: &[Vec<u8>]) -> (Vec<u8>, Vec<u8>) {
+        let mut request = Vec::new();
+        push_request(&mut request, words);
+        self.ours.send(&request);
+        self.theirs.send(&request);
+        (self.ours.read(), self.theirs.read())
+    }
+
+    /// Sends a line to both and expects the same bytes; returns them as text.
+    pub fn same(&mut self, line: &str) -> String {
+        let words = redoxide::base::quote::split_args(line.as_bytes()).expect("unbalanced quotes");
+        let (ours, theirs) = self.call(&words);
+        assert_eq!(
+            String::from_utf8_lossy(&ours),
+            String::from_utf8_lossy(&theirs),
+            "ours, theirs: {line}"
+        );
+        String::from_utf8_lossy(&ours).into_owned()
+    }
+
+    /// Their payload of DUMP.
+    pub fn theirs_dump(&mut self, key: &str) -> Vec<u8> {
+        let mut request = Vec::new();
+        push_request(&mut request, &["DUMP", key]);
+        self.theirs.send(&request);
+        let reply = self.theirs.read();
+        let start = reply
+            .iter()
+            .position(|&byte| byte == b'\n')
+            .map_or(0, |at| at + 1);
+        reply[start..reply.len() - 2].to_vec()
+    }
+
+    /// Runs `count` random commands in each protocol; `differs` judges replies that are not equal.
+    pub fn random(
+        &mut self,
+        count: usize,
+        mut command: impl FnMut(&mut Prng) -> Vec<Vec<u8>>,
+        differs: impl Fn(&[Vec<u8>], &[u8], &[u8]) -> bool,
+    ) {
+        let seed = seed();
+        println!("SEED={seed}");
+        let mut prng = Prng::new(seed);
+        for protocol in ["2", "3"] {
+            self.same("FLUSHALL");
+            self.call(&[b"HELLO".to_vec(), protocol.into()]);
+            for step in 0..count {
+                let words = command(&mut prng);
+                let (ours, theirs) = self.call(&words);
+                if ours != theirs && differs(&words, &ours, &theirs) {
+                    let words: Vec<String> = words
+                        .iter()
+                        .map(|word| redoxide::base::quote::quoted(word))
+                        .collect();
+                    panic!(
+                        "SEED={seed} RESP{protocol} step {step}: {}\nours:   {}\ntheirs: {}",
+                        words.join(" "),
+                        redoxide::base::quote::quoted(&ours),
+                        redoxide::base::quote::quoted(&theirs)
+                    );
+                }
+            }
+        }
+    }
+}
+
+impl Raw {
+    fn new(server: &Server) -> Raw {
+        Raw {
+            client: server.client(),
+            buffer: Vec::new(),
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        self.client.stream().write_all(bytes).expect("cannot send");
+    }
+
+    /// The bytes of one reply.
+    fn read(&mut self) -> Vec<u8> {
+        let mut end = 0;
+        self.skip(&mut end);
+        self.buffer.drain(..end).collect()
+    }
+
+    fn skip(&mut self, at: &mut usize) {
+        let start = *at;
+        let line_end = loop {
+            let tail = &self.buffer[start..];
+            if let Some(index) = tail.windows(2).position(|pair| pair == b"\r\n") {
+                break start + index;
+            }
+            self.fill();
+        };
+        *at = line_end + 2;
+        let kind = self.buffer[start];
+        let number = String::from_utf8_lossy(&self.buffer[start + 1..line_end]).parse::<i64>();
+        let count = number.unwrap_or(0).max(0) as usize;
+        match kind {
+            b'$' | b'=' if self.buffer[start + 1] != b'-' => {
+                *at += count + 2;
+                while self.buffer.len() < *at {
+                    self.fill();
+                }
+            }
+            b'*' | b'~' | b'>' => (0..count).for_each(|_| self.skip(at)),
+            b'%' => (0..2 * count).for_each(|_| self.skip(at)),
+            _ => {}
+        }
+    }
+
+    fn fill(&mut self) {
+        let mut chunk = [0; 1 << 14];
+        match self.client.stream().read(&mut chunk) {
+            Ok(count) if count > 0 => self.buffer.extend_from_slice(&chunk[..count]),
+            other => panic!("no reply: {other:?}"),
+        }
+    }
+}
+
+/// One of the words.
+pub fn pick(prng: &mut Prng, words: &[&str]) -> Vec<u8> {
+    words[prng.below(words.len() as u64) as usize].into()
+}
+
+/// Up to `max` draws of `draw`, one after the other.
+pub fn some(
+    prng: &mut Prng,
+    max: u64,
+    mut draw: impl FnMut(&mut Prng) -> Vec<Vec<u8>>,
+) -> Vec<Vec<u8>> {
+    let count = prng.below(max + 1);
+    (0..count).flat_map(|_| draw(prng)).collect()
+}
