@@ -1,0 +1,223 @@
+//! One node: a machine, and the jobs that its helper threads would do.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+
+use redoxide::base::prng::Prng;
+use redoxide::config::Config;
+use redoxide::dispatch::{LinkFacts, Machine};
+use redoxide::engine::{Action, LinkId, SaveJob, SyncJob};
+use redoxide::rdb::decode::{Batch, Decoded, Decoder};
+use redoxide::rdb::encode::{Progress, encode_snapshot};
+
+use super::host::{self, SimHost};
+
+/// The RDB file of every node, on its own disk.
+const FILE: &str = "dump.rdb";
+
+/// A database's keys: key, value, deadline.
+pub type Contents = BTreeMap<(usize, Vec<u8>), (Vec<u8>, Option<i64>)>;
+
+/// What a node asks of the world.
+pub enum Wish {
+    /// Connect to the node with this port.
+    Connect(u16),
+    /// This link's socket is closed.
+    Closed(LinkId),
+}
+
+/// A node that runs.
+pub struct Node {
+    pub machine: Machine,
+    next_link: LinkId,
+    free_links: Vec<LinkId>,
+    saves: VecDeque<SaveJob>,
+    sync: Option<SyncJob>,
+    chunks: Option<(u64, VecDeque<Vec<u8>>)>,
+}
+
+/// The configuration of a node.
+fn config(port: u16, master: Option<u16>) -> Config {
+    let mut config = Config::default();
+    config.port = i64::from(port);
+    config.dbfilename = FILE.into();
+    config.save.0.clear();
+    config.repl_diskless_sync_delay = 0;
+    config.repl_timeout = 5;
+    config.repl_ping_replica_period = 1;
+    config.repl_backlog_size = 16 * 1024;
+    config.replicaof.0 = master.map(|port| ("127.0.0.1".to_string(), port));
+    config
+}
+
+impl Node {
+    /// Starts a node, from its last RDB when there is one.
+    pub fn start(host: &mut SimHost, port: u16, master: Option<u16>) -> Node {
+        use redoxide::engine::Host;
+        let seed = host.entropy();
+        let mut machine = Machine::new(config(port, master), seed, host).expect("a machine");
+        let mut node = Vec::new();
+        if let Some(file) = host.disk.get(&PathBuf::from(FILE)) {
+            node.clone_from(file);
+        }
+        if !node.is_empty() {
+            load(&mut machine, host, &node);
+        }
+        Node { machine, next_link: 0, free_links: Vec::new(), saves: VecDeque::new(), sync: None, chunks: None }
+    }
+
+    /// A link that is free.
+    pub fn new_link(&mut self) -> LinkId {
+        self.free_links.pop().unwrap_or_else(|| {
+            self.next_link += 1;
+            self.next_link - 1
+        })
+    }
+
+    /// Opens a link as an accepted connection.
+    pub fn open(&mut self, name: &str) -> LinkId {
+        let link = self.new_link();
+        self.machine.open(link, facts(name));
+        link
+    }
+
+    /// Opens a link as the connection to the master.
+    pub fn open_master(&mut self) -> LinkId {
+        let link = self.new_link();
+        self.machine.master_opened(link, facts("master"));
+        link
+    }
+
+    /// What the shell does at the end of a round: timers, helpers' work, actions. Output stays.
+    pub fn end_round(&mut self, host: &mut SimHost, prng: &mut Prng) -> Vec<Wish> {
+        self.machine.end_round(host);
+        self.run_save(host, prng);
+        self.run_sync(prng);
+        self.machine.drop_closing();
+        let mut wishes = Vec::new();
+        for action in std::mem::take(&mut self.machine.engine.actions) {
+            match action {
+                Action::Close(link) => {
+                    self.free_links.push(link);
+                    wishes.push(Wish::Closed(link));
+                }
+                Action::Free(garbage) => drop(garbage),
+                Action::Save(job) => self.saves.push_back(*job),
+                Action::Loaded(_) | Action::Role(_) => {}
+                Action::ConnectMaster(_, port) => wishes.push(Wish::Connect(port)),
+                Action::Sync(job) => self.sync = Some(*job),
+                Action::Exit(code) => panic!("the machine wants to end with {code}"),
+            }
+        }
+        wishes
+    }
+
+    /// A background save ends some rounds after it began: what was written meanwhile is not in it.
+    fn run_save(&mut self, host: &mut SimHost, prng: &mut Prng) {
+        if self.saves.is_empty() || prng.below(4) != 0 {
+            return;
+        }
+        let Some(job) = self.saves.pop_front() else { return };
+        let (id, path) = (job.id, job.path.clone());
+        let result = host::encode(job).map(|(file, written)| {
+            host.disk.insert(path, file);
+            written
+        });
+        self.machine.save_ended(id, result);
+    }
+
+    /// A full sync is encoded some rounds after its snapshot, and handed on in parts.
+    fn run_sync(&mut self, prng: &mut Prng) {
+        if prng.below(3) == 0
+            && let Some(mut job) = self.sync.take()
+        {
+            let mut file = Vec::new();
+            let encoded = encode_snapshot(&mut job.snapshot, &job.options, job.now, &Progress::default(), |chunk| {
+                file.append(chunk);
+                Ok(())
+            });
+            assert!(encoded.is_ok(), "a full sync could not be encoded");
+            let size = 1 + prng.below(5000) as usize;
+            let mut chunks: VecDeque<Vec<u8>> = file.chunks(size).map(<[u8]>::to_vec).collect();
+            if matches!(job.framing, redoxide::replication::source::Framing::Length) {
+                chunks.push_front(format!("${}\r\n", file.len()).into_bytes());
+            }
+            self.chunks = Some((job.id, chunks));
+        }
+        let Some((id, chunks)) = &mut self.chunks else { return };
+        let id = *id;
+        if !self.machine.sync_is_wanted(id) {
+            self.machine.sync_ended(id, Some("last replica dropped"));
+            self.chunks = None;
+            return;
+        }
+        while self.machine.sync_wants_data() {
+            match chunks.pop_front() {
+                Some(chunk) => self.machine.sync_data(id, &chunk),
+                None => {
+                    self.machine.sync_ended(id, None);
+                    self.chunks = None;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// All that is stored, due keys included.
+    pub fn contents(&self) -> Contents {
+        let keyspace = &self.machine.engine.keyspace;
+        let mut contents = Contents::new();
+        for db in 0..keyspace.count() {
+            keyspace.for_each(db, |entry| {
+                let mut value = Vec::new();
+                entry.string().push_to(&mut value);
+                contents.insert((db, entry.key().to_vec()), (value, entry.expire_at()));
+            });
+        }
+        contents
+    }
+}
+
+fn facts(name: &str) -> LinkFacts {
+    LinkFacts { peer: format!("{name}:1"), local: "127.0.0.1:1".into(), fd: 0, unix: false, loopback: true }
+}
+
+/// Loads a file as the shell's loading thread and the machine together do.
+fn load(machine: &mut Machine, host: &mut SimHost, file: &[u8]) {
+    machine.begin_round(host);
+    machine.load_begins(file.len() as u64, true);
+    let mut decoder = Decoder::new(machine.decode_options());
+    decoder.feed(file);
+    let mut batch = Batch::default();
+    loop {
+        let decoded = decoder.decode(&mut batch).expect("a sound file");
+        let full = std::mem::take(&mut batch);
+        machine.load_batch(full);
+        match decoded {
+            Decoded::Done => break,
+            Decoded::BatchFull => {}
+            Decoded::NeedInput(_) => panic!("the file is cut short"),
+        }
+        while !machine.wants_batch() {
+            machine.begin_round(host);
+            machine.end_round(host);
+        }
+    }
+    machine.load_ends(Ok(()));
+    for _ in 0..10_000 {
+        machine.begin_round(host);
+        machine.end_round(host);
+        if !machine.engine.is_loading() {
+            break;
+        }
+    }
+    assert!(!machine.engine.is_loading(), "the load does not end");
+    for action in std::mem::take(&mut machine.engine.actions) {
+        if let Action::Loaded(result) = action {
+            match *result {
+                redoxide::engine::LoadResult::Done(loaded) => machine.engine.restore_replication(&loaded.aux),
+                redoxide::engine::LoadResult::Failed(text) => panic!("load: {text}"),
+            }
+        }
+    }
+}

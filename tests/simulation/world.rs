@@ -1,0 +1,439 @@
+//! The world of one seed: nodes, the connections between them, clients, faults, and the final check.
+
+use std::collections::VecDeque;
+
+use redoxide::base::prng::Prng;
+use redoxide::engine::{LinkId, encode_command};
+
+use super::host::SimHost;
+use super::node::{Node, Wish};
+
+/// The port of node 0; the others follow.
+const PORT: u16 = 7000;
+/// Rounds with faults and writes.
+const ROUNDS: usize = 220;
+/// Rounds that replicas have to catch up: 100 ms each, far beyond repl-timeout.
+const QUIET_ROUNDS: usize = 400;
+/// Keys that clients write to: few, so that they meet.
+const KEYS: u64 = 24;
+
+/// One direction of a connection: bytes on their way.
+#[derive(Default)]
+struct Pipe {
+    /// (arrival, bytes)
+    parts: VecDeque<(u64, Vec<u8>)>,
+    last_arrival_ns: u64,
+}
+
+/// A connection from a replica to its master.
+struct Connection {
+    ends: [(usize, LinkId); 2],
+    pipes: [Pipe; 2],
+    /// Which ends have been told that it is closed.
+    closed: [bool; 2],
+}
+
+/// A client of one node.
+struct SimClient {
+    node: usize,
+    link: LinkId,
+}
+
+/// Everything of one run.
+pub struct World {
+    prng: Prng,
+    hosts: Vec<SimHost>,
+    nodes: Vec<Option<Node>>,
+    /// Whom each node replicates.
+    masters: Vec<Option<usize>>,
+    connections: Vec<Connection>,
+    clients: Vec<SimClient>,
+    now_ns: u64,
+    trace: u64,
+}
+
+impl World {
+    /// A fresh world of this seed.
+    pub fn new(seed: u64) -> World {
+        let mut prng = Prng::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x5EED);
+        let count = 2 + prng.below(3) as usize;
+        let mut masters = vec![None];
+        for index in 1..count {
+            // Sometimes a chain instead of a star.
+            let master = if prng.below(3) == 0 { index - 1 } else { 0 };
+            masters.push(Some(master));
+        }
+        let now_ns = 1_000_000_000;
+        let mut hosts: Vec<SimHost> = (0..count)
+            .map(|_| SimHost {
+                now_ns,
+                skew_us: prng.below(2_000_000) as i64 - 1_000_000,
+                disk: Default::default(),
+                entropy: prng.next_u64(),
+            })
+            .collect();
+        let nodes = (0..count)
+            .map(|index| Some(Node::start(&mut hosts[index], port(index), masters[index].map(port))))
+            .collect();
+        World { prng, hosts, nodes, masters, connections: Vec::new(), clients: Vec::new(), now_ns, trace: 0 }
+    }
+
+    /// Runs it, and checks. Returns a hash of all that went over the network.
+    pub fn run(mut self) -> u64 {
+        for _ in 0..ROUNDS {
+            let step_ns = match self.prng.below(10) {
+                0 => 200_000_000,
+                1..4 => 20_000_000,
+                _ => 1_000_000,
+            };
+            self.now_ns += self.prng.below(step_ns);
+            for _ in 0..self.prng.below(4) {
+                self.write();
+            }
+            if self.prng.below(12) == 0 {
+                self.fault();
+            }
+            self.round();
+        }
+        for index in 0..self.nodes.len() {
+            if self.nodes[index].is_none() {
+                self.restart(index);
+            }
+        }
+        for round in 0..QUIET_ROUNDS {
+            self.now_ns += 100_000_000;
+            self.round();
+            if round > 50 && self.settled() {
+                break;
+            }
+        }
+        self.check();
+        self.trace
+    }
+
+    // ---- clients -------------------------------------------------------------------------------
+
+    fn source(&self) -> usize {
+        self.masters.iter().position(Option::is_none).expect("one node has no master")
+    }
+
+    fn write(&mut self) {
+        let node = self.source();
+        if self.nodes[node].is_none() {
+            return;
+        }
+        let client = match self.clients.iter().position(|client| client.node == node) {
+            Some(client) => client,
+            None => {
+                let Some(running) = &mut self.nodes[node] else { return };
+                let link = running.open("client");
+                self.clients.push(SimClient { node, link });
+                self.clients.len() - 1
+            }
+        };
+        let mut bytes = Vec::new();
+        let transaction = self.prng.below(6) == 0;
+        if transaction {
+            command(&mut bytes, &["MULTI"]);
+        }
+        for _ in 0..1 + self.prng.below(4) {
+            self.any_command(&mut bytes);
+        }
+        if transaction {
+            command(&mut bytes, &["EXEC"]);
+        }
+        let (node, link) = (self.clients[client].node, self.clients[client].link);
+        let cut = self.prng.below(bytes.len() as u64 + 1) as usize;
+        for part in [&bytes[..cut], &bytes[cut..]] {
+            if let Some(running) = &mut self.nodes[node] {
+                self.hosts[node].now_ns = self.hosts[node].now_ns.max(self.now_ns);
+                running.machine.begin_round(&mut self.hosts[node]);
+                running.machine.input(link, part, &mut self.hosts[node]);
+            }
+        }
+    }
+
+    fn any_command(&mut self, out: &mut Vec<u8>) {
+        let key = format!("k{}", self.prng.below(KEYS));
+        let other = format!("k{}", self.prng.below(KEYS));
+        let number = self.prng.below(1000).to_string();
+        let ms = (1 + self.prng.below(3000)).to_string();
+        let long = "x".repeat(self.prng.below(300) as usize);
+        match self.prng.below(26) {
+            0..4 => command(out, &["SET", &key, &number]),
+            4 => command(out, &["SET", &key, &long]),
+            5..8 => command(out, &["SET", &key, &number, "PX", &ms]),
+            8 => command(out, &["SET", &key, &long, "KEEPTTL"]),
+            9 => command(out, &["INCRBY", &key, &number]),
+            10 => command(out, &["INCRBYFLOAT", &key, "0.5"]),
+            11 => command(out, &["APPEND", &key, &long]),
+            12 => command(out, &["SETRANGE", &key, "7", &number]),
+            13 => command(out, &["DEL", &key, &other]),
+            14 => command(out, &["PEXPIRE", &key, &ms]),
+            15 => command(out, &["PERSIST", &key]),
+            16 => command(out, &["RENAME", &key, &other]),
+            17 => command(out, &["COPY", &key, &other, "REPLACE"]),
+            18 => command(out, &["GETEX", &key, "PX", &ms]),
+            19 => command(out, &["MSET", &key, &number, &other, &long]),
+            20 => command(out, &["SELECT", &self.prng.below(3).to_string()]),
+            21 => command(out, &["MOVE", &key, &self.prng.below(3).to_string()]),
+            22 => command(out, &["GET", &key]),
+            23 => match self.prng.below(12) {
+                0 => command(out, &["FLUSHDB"]),
+                1 => command(out, &["FLUSHALL"]),
+                2 => command(out, &["SWAPDB", "0", "1"]),
+                3 => command(out, &["APPEND", &key, &"y".repeat(70_000)]),
+                _ => command(out, &["GETDEL", &key]),
+            },
+            24 => command(out, &["BGSAVE"]),
+            _ => command(out, &["EXPIREAT", &key, "1"]),
+        }
+    }
+
+    // ---- faults --------------------------------------------------------------------------------
+
+    fn fault(&mut self) {
+        let any = self.prng.below(self.nodes.len() as u64) as usize;
+        match self.prng.below(8) {
+            0..4 => {
+                if !self.connections.is_empty() {
+                    let index = self.prng.below(self.connections.len() as u64) as usize;
+                    self.cut(index);
+                }
+            }
+            4 | 5 => self.crash(any),
+            6 => {
+                for index in 0..self.nodes.len() {
+                    if self.nodes[index].is_none() {
+                        self.restart(index);
+                    }
+                }
+            }
+            _ => self.promote(any),
+        }
+    }
+
+    /// Cuts a connection: what is on its way is lost, both ends are told.
+    fn cut(&mut self, index: usize) {
+        let connection = &mut self.connections[index];
+        connection.pipes = Default::default();
+        for side in 0..2 {
+            let (node, link) = connection.ends[side];
+            if !std::mem::replace(&mut connection.closed[side], true)
+                && let Some(node) = &mut self.nodes[node]
+            {
+                node.machine.closed(link);
+            }
+        }
+    }
+
+    fn crash(&mut self, index: usize) {
+        if self.nodes[index].take().is_none() {
+            return;
+        }
+        for connection in 0..self.connections.len() {
+            let at = self.connections[connection].ends.iter().position(|end| end.0 == index);
+            if let Some(side) = at {
+                self.connections[connection].closed[side] = true;
+                self.cut(connection);
+            }
+        }
+        self.clients.retain(|client| client.node != index);
+    }
+
+    fn restart(&mut self, index: usize) {
+        if self.nodes[index].is_none() {
+            let host = &mut self.hosts[index];
+            host.now_ns = host.now_ns.max(self.now_ns);
+            self.nodes[index] = Some(Node::start(host, port(index), self.masters[index].map(port)));
+        }
+    }
+
+    /// Makes another node the source, and everybody its replica.
+    fn promote(&mut self, index: usize) {
+        if self.nodes.iter().any(Option::is_none) || self.masters[index].is_none() {
+            return;
+        }
+        for node in 0..self.nodes.len() {
+            let (command_bytes, master) = if node == index {
+                (request(&["REPLICAOF", "NO", "ONE"]), None)
+            } else {
+                (request(&["REPLICAOF", "127.0.0.1", &port(index).to_string()]), Some(index))
+            };
+            self.masters[node] = master;
+            let Some(running) = &mut self.nodes[node] else { continue };
+            let link = running.open("admin");
+            running.machine.begin_round(&mut self.hosts[node]);
+            running.machine.input(link, &command_bytes, &mut self.hosts[node]);
+            running.machine.closed(link);
+        }
+        self.clients.clear();
+    }
+
+    // ---- the network ---------------------------------------------------------------------------
+
+    fn round(&mut self) {
+        for index in 0..self.nodes.len() {
+            let host = &mut self.hosts[index];
+            host.now_ns = host.now_ns.max(self.now_ns);
+            if let Some(node) = &mut self.nodes[index] {
+                node.machine.begin_round(host);
+            }
+            self.deliver(index);
+            self.finish(index);
+        }
+        self.connections.retain(|connection| connection.closed != [true, true]);
+    }
+
+    /// Hands a node what has arrived for it, cut anywhere.
+    fn deliver(&mut self, index: usize) {
+        for connection in &mut self.connections {
+            for side in 0..2 {
+                let (node, link) = connection.ends[side];
+                if node != index || connection.closed[side] {
+                    continue;
+                }
+                let Some(running) = &mut self.nodes[node] else { continue };
+                let pipe = &mut connection.pipes[side];
+                while pipe.parts.front().is_some_and(|(arrival, _)| *arrival <= self.now_ns) {
+                    let Some((_, bytes)) = pipe.parts.pop_front() else { break };
+                    let cut = self.prng.below(bytes.len() as u64 + 1) as usize;
+                    for part in [&bytes[..cut], &bytes[cut..]] {
+                        if !part.is_empty() {
+                            running.machine.input(link, part, &mut self.hosts[node]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends a node's round: its output goes on its way, its wishes are granted.
+    fn finish(&mut self, index: usize) {
+        let Some(node) = &mut self.nodes[index] else { return };
+        let wishes = node.end_round(&mut self.hosts[index], &mut self.prng);
+        let mut dirty = Vec::new();
+        node.machine.take_dirty_links(&mut dirty);
+        for link in dirty {
+            self.send(index, link);
+        }
+        let Some(node) = &mut self.nodes[index] else { return };
+        node.machine.drop_closing();
+        for wish in wishes {
+            match wish {
+                Wish::Closed(link) => self.closed(index, link),
+                Wish::Connect(to) => self.connect(index, usize::from(to - PORT)),
+            }
+        }
+    }
+
+    fn send(&mut self, index: usize, link: LinkId) {
+        let Some(node) = &mut self.nodes[index] else { return };
+        let connection = self.connections.iter_mut().find_map(|connection| {
+            let side = connection.ends.iter().position(|end| *end == (index, link))?;
+            (!connection.closed[side]).then_some((connection, side))
+        });
+        let mut sent = Vec::new();
+        loop {
+            let bytes = node.machine.output(link);
+            if bytes.is_empty() {
+                break;
+            }
+            let count = bytes.len().min(1 + self.prng.below(20_000) as usize);
+            sent.extend_from_slice(&bytes[..count]);
+            if node.machine.wrote(link, count) {
+                node.machine.closed(link);
+                break;
+            }
+        }
+        for byte in &sent {
+            self.trace = (self.trace ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3);
+        }
+        if let Some((connection, side)) = connection
+            && !sent.is_empty()
+        {
+            let pipe = &mut connection.pipes[1 - side];
+            let arrival = (self.now_ns + self.prng.below(30_000_000)).max(pipe.last_arrival_ns);
+            pipe.last_arrival_ns = arrival;
+            pipe.parts.push_back((arrival, sent));
+        }
+    }
+
+    /// A node closed its end: the other one hears of it.
+    fn closed(&mut self, index: usize, link: LinkId) {
+        self.clients.retain(|client| (client.node, client.link) != (index, link));
+        let found = self.connections.iter().position(|connection| {
+            (0..2).any(|side| connection.ends[side] == (index, link) && !connection.closed[side])
+        });
+        if let Some(found) = found {
+            let side = usize::from(self.connections[found].ends[1] == (index, link));
+            self.connections[found].closed[side] = true;
+            self.cut(found);
+        }
+    }
+
+    fn connect(&mut self, from: usize, to: usize) {
+        let reachable = from != to && self.nodes[to].is_some();
+        let Some(replica) = &mut self.nodes[from] else { return };
+        if !reachable {
+            replica.machine.master_failed("Connection refused");
+            return;
+        }
+        let near = replica.open_master();
+        replica.machine.master_connected(near, None);
+        let Some(master) = &mut self.nodes[to] else { return };
+        let far = master.open("replica");
+        self.connections.push(Connection {
+            ends: [(from, near), (to, far)],
+            pipes: Default::default(),
+            closed: [false, false],
+        });
+        self.send(from, near);
+    }
+
+    // ---- the check -----------------------------------------------------------------------------
+
+    fn offset(&self, index: usize) -> i64 {
+        self.nodes[index].as_ref().map_or(-1, |node| node.machine.engine.replication.stream.offset())
+    }
+
+    fn settled(&self) -> bool {
+        let source = self.offset(self.source());
+        self.connections.len() + 1 == self.nodes.len() && (0..self.nodes.len()).all(|index| self.offset(index) == source)
+    }
+
+    fn check(&self) {
+        let source = self.source();
+        let expected = self.nodes[source].as_ref().expect("the source runs").contents();
+        for (index, node) in self.nodes.iter().enumerate() {
+            let Some(node) = node else { continue };
+            assert_eq!(self.offset(index), self.offset(source), "node {index} is not where its source {source} is");
+            let contents = node.contents();
+            if contents != expected {
+                for key in expected.keys().chain(contents.keys()) {
+                    if expected.get(key) != contents.get(key) {
+                        panic!(
+                            "node {index} differs from {source} at {key:?}: {:?} instead of {:?}",
+                            contents.get(key),
+                            expected.get(key)
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn port(index: usize) -> u16 {
+    PORT + index as u16
+}
+
+fn command(out: &mut Vec<u8>, words: &[&str]) {
+    encode_command(out, words.iter().map(|word| word.as_bytes()));
+}
+
+fn request(words: &[&str]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    command(&mut bytes, words);
+    bytes
+}
