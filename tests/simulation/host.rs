@@ -26,10 +26,16 @@ pub struct SimHost {
 /// Encodes a snapshot as the save thread would.
 pub fn encode(mut job: SaveJob) -> Result<(Vec<u8>, Written), SaveError> {
     let mut file = Vec::new();
-    let written = encode_snapshot(&mut job.snapshot, &job.options, job.now, &job.progress, |chunk| {
-        file.append(chunk);
-        Ok(())
-    });
+    let written = encode_snapshot(
+        &mut job.snapshot,
+        &job.options,
+        job.now,
+        &job.progress,
+        |chunk| {
+            file.append(chunk);
+            Ok(())
+        },
+    );
     match written {
         Ok(written) => Ok((file, written)),
         Err(EncodeError::Cancelled) => Err(SaveError::Cancelled),
@@ -89,12 +95,18 @@ impl Host for SimHost {
     fn open(&mut self, path: &Path) -> Result<Option<OpenFile>, String> {
         Ok(self.disk.get(path).map(|bytes| {
             let len = bytes.len() as u64;
-            (Box::new(Cursor::new(bytes.clone())) as Box<dyn std::io::Read>, len)
+            (
+                Box::new(Cursor::new(bytes.clone())) as Box<dyn std::io::Read>,
+                len,
+            )
         }))
     }
 
     fn entropy(&mut self) -> u64 {
-        self.entropy = self.entropy.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        self.entropy = self
+            .entropy
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
         self.entropy
     }
 }

@@ -14,7 +14,10 @@ mod node;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use world::Summary;
 
 /// Seeds of a run.
 const SEEDS: u64 = 1000;
@@ -32,29 +35,55 @@ fn replicas_equal_their_source() {
     let seeds = number("SIMULATION_SEEDS").unwrap_or(SEEDS);
     let next = AtomicU64::new(0);
     let failed = AtomicU64::new(u64::MAX);
+    let total = Mutex::new(Summary::default());
     std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from).min(4) {
+        for _ in 0..std::thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(4)
+        {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= seeds || failed.load(Ordering::Relaxed) != u64::MAX {
                         return;
                     }
-                    if catch_unwind(AssertUnwindSafe(|| world::World::new(seed).run())).is_err() {
-                        failed.fetch_min(seed, Ordering::Relaxed);
+                    match catch_unwind(AssertUnwindSafe(|| world::World::new(seed).run())) {
+                        Ok(summary) => total.lock().expect("no panic holds it").add(summary),
+                        Err(_) => _ = failed.fetch_min(seed, Ordering::Relaxed),
                     }
                 }
             });
         }
     });
     let failed = failed.into_inner();
-    assert!(failed == u64::MAX, "seed {failed} fails: SIMULATION_SEED={failed} replays it");
+    assert!(
+        failed == u64::MAX,
+        "seed {failed} fails: SIMULATION_SEED={failed} replays it"
+    );
+    let total = total.into_inner().expect("no panic held it");
+    println!("{seeds} seeds: {total:?}");
+    // A simulation in which nothing happens proves nothing.
+    if seeds >= 100 {
+        let least = seeds;
+        assert!(
+            total.full_syncs > least && total.partial_syncs > least && total.expired > least,
+            "{total:?}"
+        );
+        assert!(
+            total.crashes > least && total.loads > least / 10 && total.keys > least,
+            "{total:?}"
+        );
+    }
 }
 
 /// The same seed gives the same run, to the byte.
 #[test]
 fn a_seed_replays_exactly() {
     for seed in [3, 11] {
-        assert_eq!(world::World::new(seed).run(), world::World::new(seed).run(), "seed {seed}");
+        assert_eq!(
+            world::World::new(seed).run(),
+            world::World::new(seed).run(),
+            "seed {seed}"
+        );
     }
 }

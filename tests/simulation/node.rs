@@ -45,7 +45,7 @@ fn config(port: u16, master: Option<u16>) -> Config {
     config.repl_diskless_sync_delay = 0;
     config.repl_timeout = 5;
     config.repl_ping_replica_period = 1;
-    config.repl_backlog_size = 16 * 1024;
+    config.repl_backlog_size = 64 * 1024;
     config.replicaof.0 = master.map(|port| ("127.0.0.1".to_string(), port));
     config
 }
@@ -56,14 +56,18 @@ impl Node {
         use redoxide::engine::Host;
         let seed = host.entropy();
         let mut machine = Machine::new(config(port, master), seed, host).expect("a machine");
-        let mut node = Vec::new();
-        if let Some(file) = host.disk.get(&PathBuf::from(FILE)) {
-            node.clone_from(file);
+        machine.engine.start_replication();
+        if let Some(file) = host.disk.get(&PathBuf::from(FILE)).cloned() {
+            load(&mut machine, host, &file);
         }
-        if !node.is_empty() {
-            load(&mut machine, host, &node);
+        Node {
+            machine,
+            next_link: 0,
+            free_links: Vec::new(),
+            saves: VecDeque::new(),
+            sync: None,
+            chunks: None,
         }
-        Node { machine, next_link: 0, free_links: Vec::new(), saves: VecDeque::new(), sync: None, chunks: None }
     }
 
     /// A link that is free.
@@ -72,6 +76,11 @@ impl Node {
             self.next_link += 1;
             self.next_link - 1
         })
+    }
+
+    /// A link's socket is gone: its number may be used again.
+    pub fn free_link(&mut self, link: LinkId) {
+        self.free_links.push(link);
     }
 
     /// Opens a link as an accepted connection.
@@ -97,10 +106,7 @@ impl Node {
         let mut wishes = Vec::new();
         for action in std::mem::take(&mut self.machine.engine.actions) {
             match action {
-                Action::Close(link) => {
-                    self.free_links.push(link);
-                    wishes.push(Wish::Closed(link));
-                }
+                Action::Close(link) => wishes.push(Wish::Closed(link)),
                 Action::Free(garbage) => drop(garbage),
                 Action::Save(job) => self.saves.push_back(*job),
                 Action::Loaded(_) | Action::Role(_) => {}
@@ -117,7 +123,9 @@ impl Node {
         if self.saves.is_empty() || prng.below(4) != 0 {
             return;
         }
-        let Some(job) = self.saves.pop_front() else { return };
+        let Some(job) = self.saves.pop_front() else {
+            return;
+        };
         let (id, path) = (job.id, job.path.clone());
         let result = host::encode(job).map(|(file, written)| {
             host.disk.insert(path, file);
@@ -132,10 +140,16 @@ impl Node {
             && let Some(mut job) = self.sync.take()
         {
             let mut file = Vec::new();
-            let encoded = encode_snapshot(&mut job.snapshot, &job.options, job.now, &Progress::default(), |chunk| {
-                file.append(chunk);
-                Ok(())
-            });
+            let encoded = encode_snapshot(
+                &mut job.snapshot,
+                &job.options,
+                job.now,
+                &Progress::default(),
+                |chunk| {
+                    file.append(chunk);
+                    Ok(())
+                },
+            );
             assert!(encoded.is_ok(), "a full sync could not be encoded");
             let size = 1 + prng.below(5000) as usize;
             let mut chunks: VecDeque<Vec<u8>> = file.chunks(size).map(<[u8]>::to_vec).collect();
@@ -144,7 +158,9 @@ impl Node {
             }
             self.chunks = Some((job.id, chunks));
         }
-        let Some((id, chunks)) = &mut self.chunks else { return };
+        let Some((id, chunks)) = &mut self.chunks else {
+            return;
+        };
         let id = *id;
         if !self.machine.sync_is_wanted(id) {
             self.machine.sync_ended(id, Some("last replica dropped"));
@@ -179,13 +195,20 @@ impl Node {
 }
 
 fn facts(name: &str) -> LinkFacts {
-    LinkFacts { peer: format!("{name}:1"), local: "127.0.0.1:1".into(), fd: 0, unix: false, loopback: true }
+    LinkFacts {
+        peer: format!("{name}:1"),
+        local: "127.0.0.1:1".into(),
+        fd: 0,
+        unix: false,
+        loopback: true,
+    }
 }
 
 /// Loads a file as the shell's loading thread and the machine together do.
 fn load(machine: &mut Machine, host: &mut SimHost, file: &[u8]) {
     machine.begin_round(host);
-    machine.load_begins(file.len() as u64, true);
+    let drop_due = !machine.engine.is_replica();
+    machine.load_begins(file.len() as u64, drop_due);
     let mut decoder = Decoder::new(machine.decode_options());
     decoder.feed(file);
     let mut batch = Batch::default();
@@ -215,7 +238,9 @@ fn load(machine: &mut Machine, host: &mut SimHost, file: &[u8]) {
     for action in std::mem::take(&mut machine.engine.actions) {
         if let Action::Loaded(result) = action {
             match *result {
-                redoxide::engine::LoadResult::Done(loaded) => machine.engine.restore_replication(&loaded.aux),
+                redoxide::engine::LoadResult::Done(loaded) => {
+                    machine.engine.restore_replication(&loaded.aux)
+                }
                 redoxide::engine::LoadResult::Failed(text) => panic!("load: {text}"),
             }
         }

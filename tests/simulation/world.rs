@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use redoxide::base::prng::Prng;
 use redoxide::engine::{LinkId, encode_command};
+use redoxide::replication::replica::State;
 
 use super::host::SimHost;
 use super::node::{Node, Wish};
@@ -11,7 +12,7 @@ use super::node::{Node, Wish};
 /// The port of node 0; the others follow.
 const PORT: u16 = 7000;
 /// Rounds with faults and writes.
-const ROUNDS: usize = 220;
+const ROUNDS: usize = 500;
 /// Rounds that replicas have to catch up: 100 ms each, far beyond repl-timeout.
 const QUIET_ROUNDS: usize = 400;
 /// Keys that clients write to: few, so that they meet.
@@ -39,6 +40,38 @@ struct SimClient {
     link: LinkId,
 }
 
+/// What happened in a run: a run in which nothing happens shows nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// A hash of all that went over the network.
+    pub trace: u64,
+    /// Full synchronisations served.
+    pub full_syncs: u64,
+    /// Partial synchronisations served.
+    pub partial_syncs: u64,
+    /// Keys that expired.
+    pub expired: u64,
+    /// Nodes that crashed.
+    pub crashes: u64,
+    /// Restarts from an RDB.
+    pub loads: u64,
+    /// Keys compared at the end.
+    pub keys: u64,
+}
+
+impl Summary {
+    /// Adds another run's figures.
+    pub fn add(&mut self, other: Summary) {
+        self.trace ^= other.trace;
+        self.full_syncs += other.full_syncs;
+        self.partial_syncs += other.partial_syncs;
+        self.expired += other.expired;
+        self.crashes += other.crashes;
+        self.loads += other.loads;
+        self.keys += other.keys;
+    }
+}
+
 /// Everything of one run.
 pub struct World {
     prng: Prng,
@@ -49,7 +82,7 @@ pub struct World {
     connections: Vec<Connection>,
     clients: Vec<SimClient>,
     now_ns: u64,
-    trace: u64,
+    summary: Summary,
 }
 
 impl World {
@@ -73,24 +106,39 @@ impl World {
             })
             .collect();
         let nodes = (0..count)
-            .map(|index| Some(Node::start(&mut hosts[index], port(index), masters[index].map(port))))
+            .map(|index| {
+                Some(Node::start(
+                    &mut hosts[index],
+                    port(index),
+                    masters[index].map(port),
+                ))
+            })
             .collect();
-        World { prng, hosts, nodes, masters, connections: Vec::new(), clients: Vec::new(), now_ns, trace: 0 }
+        World {
+            prng,
+            hosts,
+            nodes,
+            masters,
+            connections: Vec::new(),
+            clients: Vec::new(),
+            now_ns,
+            summary: Summary::default(),
+        }
     }
 
-    /// Runs it, and checks. Returns a hash of all that went over the network.
-    pub fn run(mut self) -> u64 {
+    /// Runs it, and checks.
+    pub fn run(mut self) -> Summary {
         for _ in 0..ROUNDS {
             let step_ns = match self.prng.below(10) {
-                0 => 200_000_000,
-                1..4 => 20_000_000,
+                0 => 400_000_000,
+                1..4 => 30_000_000,
                 _ => 1_000_000,
             };
             self.now_ns += self.prng.below(step_ns);
             for _ in 0..self.prng.below(4) {
                 self.write();
             }
-            if self.prng.below(12) == 0 {
+            if self.prng.below(25) == 0 {
                 self.fault();
             }
             self.round();
@@ -108,13 +156,19 @@ impl World {
             }
         }
         self.check();
-        self.trace
+        for index in 0..self.nodes.len() {
+            self.count(index);
+        }
+        self.summary
     }
 
     // ---- clients -------------------------------------------------------------------------------
 
     fn source(&self) -> usize {
-        self.masters.iter().position(Option::is_none).expect("one node has no master")
+        self.masters
+            .iter()
+            .position(Option::is_none)
+            .expect("one node has no master")
     }
 
     fn write(&mut self) {
@@ -125,7 +179,9 @@ impl World {
         let client = match self.clients.iter().position(|client| client.node == node) {
             Some(client) => client,
             None => {
-                let Some(running) = &mut self.nodes[node] else { return };
+                let Some(running) = &mut self.nodes[node] else {
+                    return;
+                };
                 let link = running.open("client");
                 self.clients.push(SimClient { node, link });
                 self.clients.len() - 1
@@ -194,15 +250,15 @@ impl World {
 
     fn fault(&mut self) {
         let any = self.prng.below(self.nodes.len() as u64) as usize;
-        match self.prng.below(8) {
-            0..4 => {
+        match self.prng.below(12) {
+            0..7 => {
                 if !self.connections.is_empty() {
                     let index = self.prng.below(self.connections.len() as u64) as usize;
                     self.cut(index);
                 }
             }
-            4 | 5 => self.crash(any),
-            6 => {
+            7 | 8 => self.crash(any),
+            9 | 10 => {
                 for index in 0..self.nodes.len() {
                     if self.nodes[index].is_none() {
                         self.restart(index);
@@ -227,12 +283,31 @@ impl World {
         }
     }
 
+    /// Adds a node's counters to the summary, once: at its end.
+    fn count(&mut self, index: usize) {
+        let Some(node) = &self.nodes[index] else {
+            return;
+        };
+        let stats = &node.machine.engine.stats;
+        self.summary.full_syncs += stats.sync_full;
+        self.summary.partial_syncs += stats.sync_partial_ok;
+        self.summary.expired += stats.expired_keys;
+        self.summary.keys += node.contents().len() as u64;
+    }
+
     fn crash(&mut self, index: usize) {
+        if self.nodes[index].is_some() {
+            self.count(index);
+            self.summary.crashes += 1;
+        }
         if self.nodes[index].take().is_none() {
             return;
         }
         for connection in 0..self.connections.len() {
-            let at = self.connections[connection].ends.iter().position(|end| end.0 == index);
+            let at = self.connections[connection]
+                .ends
+                .iter()
+                .position(|end| end.0 == index);
             if let Some(side) = at {
                 self.connections[connection].closed[side] = true;
                 self.cut(connection);
@@ -245,7 +320,12 @@ impl World {
         if self.nodes[index].is_none() {
             let host = &mut self.hosts[index];
             host.now_ns = host.now_ns.max(self.now_ns);
-            self.nodes[index] = Some(Node::start(host, port(index), self.masters[index].map(port)));
+            self.summary.loads += u64::from(!host.disk.is_empty());
+            self.nodes[index] = Some(Node::start(
+                host,
+                port(index),
+                self.masters[index].map(port),
+            ));
         }
     }
 
@@ -258,13 +338,20 @@ impl World {
             let (command_bytes, master) = if node == index {
                 (request(&["REPLICAOF", "NO", "ONE"]), None)
             } else {
-                (request(&["REPLICAOF", "127.0.0.1", &port(index).to_string()]), Some(index))
+                (
+                    request(&["REPLICAOF", "127.0.0.1", &port(index).to_string()]),
+                    Some(index),
+                )
             };
             self.masters[node] = master;
-            let Some(running) = &mut self.nodes[node] else { continue };
+            let Some(running) = &mut self.nodes[node] else {
+                continue;
+            };
             let link = running.open("admin");
             running.machine.begin_round(&mut self.hosts[node]);
-            running.machine.input(link, &command_bytes, &mut self.hosts[node]);
+            running
+                .machine
+                .input(link, &command_bytes, &mut self.hosts[node]);
             running.machine.closed(link);
         }
         self.clients.clear();
@@ -282,7 +369,8 @@ impl World {
             self.deliver(index);
             self.finish(index);
         }
-        self.connections.retain(|connection| connection.closed != [true, true]);
+        self.connections
+            .retain(|connection| connection.closed != [true, true]);
     }
 
     /// Hands a node what has arrived for it, cut anywhere.
@@ -293,10 +381,18 @@ impl World {
                 if node != index || connection.closed[side] {
                     continue;
                 }
-                let Some(running) = &mut self.nodes[node] else { continue };
+                let Some(running) = &mut self.nodes[node] else {
+                    continue;
+                };
                 let pipe = &mut connection.pipes[side];
-                while pipe.parts.front().is_some_and(|(arrival, _)| *arrival <= self.now_ns) {
-                    let Some((_, bytes)) = pipe.parts.pop_front() else { break };
+                while pipe
+                    .parts
+                    .front()
+                    .is_some_and(|(arrival, _)| *arrival <= self.now_ns)
+                {
+                    let Some((_, bytes)) = pipe.parts.pop_front() else {
+                        break;
+                    };
                     let cut = self.prng.below(bytes.len() as u64 + 1) as usize;
                     for part in [&bytes[..cut], &bytes[cut..]] {
                         if !part.is_empty() {
@@ -310,27 +406,44 @@ impl World {
 
     /// Ends a node's round: its output goes on its way, its wishes are granted.
     fn finish(&mut self, index: usize) {
-        let Some(node) = &mut self.nodes[index] else { return };
+        let Some(node) = &mut self.nodes[index] else {
+            return;
+        };
         let wishes = node.end_round(&mut self.hosts[index], &mut self.prng);
         let mut dirty = Vec::new();
         node.machine.take_dirty_links(&mut dirty);
         for link in dirty {
             self.send(index, link);
         }
-        let Some(node) = &mut self.nodes[index] else { return };
+        let Some(node) = &mut self.nodes[index] else {
+            return;
+        };
         node.machine.drop_closing();
+        // Not before all wishes are granted: the shell's slab does not reuse a number either while it is taken.
+        let mut freed = Vec::new();
         for wish in wishes {
             match wish {
-                Wish::Closed(link) => self.closed(index, link),
+                Wish::Closed(link) => {
+                    self.closed(index, link);
+                    freed.push(link);
+                }
                 Wish::Connect(to) => self.connect(index, usize::from(to - PORT)),
             }
+        }
+        if let Some(node) = &mut self.nodes[index] {
+            freed.into_iter().for_each(|link| node.free_link(link));
         }
     }
 
     fn send(&mut self, index: usize, link: LinkId) {
-        let Some(node) = &mut self.nodes[index] else { return };
+        let Some(node) = &mut self.nodes[index] else {
+            return;
+        };
         let connection = self.connections.iter_mut().find_map(|connection| {
-            let side = connection.ends.iter().position(|end| *end == (index, link))?;
+            let side = connection
+                .ends
+                .iter()
+                .position(|end| *end == (index, link))?;
             (!connection.closed[side]).then_some((connection, side))
         });
         let mut sent = Vec::new();
@@ -347,7 +460,8 @@ impl World {
             }
         }
         for byte in &sent {
-            self.trace = (self.trace ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3);
+            let trace = &mut self.summary.trace;
+            *trace = (*trace ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3);
         }
         if let Some((connection, side)) = connection
             && !sent.is_empty()
@@ -361,7 +475,8 @@ impl World {
 
     /// A node closed its end: the other one hears of it.
     fn closed(&mut self, index: usize, link: LinkId) {
-        self.clients.retain(|client| (client.node, client.link) != (index, link));
+        self.clients
+            .retain(|client| (client.node, client.link) != (index, link));
         let found = self.connections.iter().position(|connection| {
             (0..2).any(|side| connection.ends[side] == (index, link) && !connection.closed[side])
         });
@@ -374,14 +489,18 @@ impl World {
 
     fn connect(&mut self, from: usize, to: usize) {
         let reachable = from != to && self.nodes[to].is_some();
-        let Some(replica) = &mut self.nodes[from] else { return };
+        let Some(replica) = &mut self.nodes[from] else {
+            return;
+        };
         if !reachable {
             replica.machine.master_failed("Connection refused");
             return;
         }
         let near = replica.open_master();
         replica.machine.master_connected(near, None);
-        let Some(master) = &mut self.nodes[to] else { return };
+        let Some(master) = &mut self.nodes[to] else {
+            return;
+        };
         let far = master.open("replica");
         self.connections.push(Connection {
             ends: [(from, near), (to, far)],
@@ -394,20 +513,49 @@ impl World {
     // ---- the check -----------------------------------------------------------------------------
 
     fn offset(&self, index: usize) -> i64 {
-        self.nodes[index].as_ref().map_or(-1, |node| node.machine.engine.replication.stream.offset())
+        self.nodes[index]
+            .as_ref()
+            .map_or(-1, |node| node.machine.engine.replication.stream.offset())
     }
 
+    /// Whether every replica follows the stream and stands where its source stands.
     fn settled(&self) -> bool {
         let source = self.offset(self.source());
-        self.connections.len() + 1 == self.nodes.len() && (0..self.nodes.len()).all(|index| self.offset(index) == source)
+        (0..self.nodes.len()).all(|index| {
+            let state = self.nodes[index]
+                .as_ref()
+                .and_then(|node| node.machine.engine.replication.master_state());
+            let follows = self.masters[index].is_none() || state == Some(State::Connected);
+            follows && self.offset(index) == source
+        })
     }
 
     fn check(&self) {
+        let states: Vec<_> = (self.nodes.iter().flatten())
+            .map(|node| {
+                (
+                    node.machine.engine.replication.master_state(),
+                    node.machine.engine.replication.stream.offset(),
+                )
+            })
+            .collect();
+        assert!(
+            self.settled(),
+            "replicas do not catch up: {states:?}, masters {:?}",
+            self.masters
+        );
         let source = self.source();
-        let expected = self.nodes[source].as_ref().expect("the source runs").contents();
+        let expected = self.nodes[source]
+            .as_ref()
+            .expect("the source runs")
+            .contents();
         for (index, node) in self.nodes.iter().enumerate() {
             let Some(node) = node else { continue };
-            assert_eq!(self.offset(index), self.offset(source), "node {index} is not where its source {source} is");
+            assert_eq!(
+                self.offset(index),
+                self.offset(source),
+                "node {index} is not where its source {source} is"
+            );
             let contents = node.contents();
             if contents != expected {
                 for key in expected.keys().chain(contents.keys()) {
