@@ -90,7 +90,7 @@ fn get(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
 
 /// CONFIG SET name value [name value …]. Reply: OK. All or nothing.
 fn set(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
-    if args.left() % 2 != 0 {
+    if !args.left().is_multiple_of(2) {
         return Err(CommandError::WrongArity("config|set".into()));
     }
     let mut pairs = Vec::with_capacity(args.left() / 2);

@@ -333,7 +333,7 @@ fn protocol(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErr
     match kind.as_slice() {
         b"string" => reply.bulk(b"Hello World"),
         b"integer" => reply.int(12345),
-        b"double" => reply.double(3.141),
+        b"double" => reply.double(3141.0 / 1000.0),
         b"null" => reply.null(),
         b"array" => {
             reply.array(3);
@@ -680,7 +680,7 @@ fn memory_stats(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandEr
         ("keys.count", int(keys)),
         (
             "keys.bytes-per-key",
-            int(if keys == 0 { 0 } else { net / keys }),
+            int(net.checked_div(keys).unwrap_or(0)),
         ),
         ("dataset.bytes", int(dataset)),
         (

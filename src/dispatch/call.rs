@@ -178,10 +178,11 @@ impl Machine {
         if !entry.command.is(SKIP_SLOWLOG) {
             self.note_slow(client, &view, taken_ns);
         }
-        if self.engine.dirty != dirty {
-            if !self.engine.propagation_replaced && self.engine.propagates() {
-                self.engine.propagate(db, view.iter());
-            }
+        if self.engine.dirty != dirty
+            && !self.engine.propagation_replaced
+            && self.engine.propagates()
+        {
+            self.engine.propagate(db, view.iter());
         }
         if self.engine.watched.take_spoiled() {
             client.flags.insert(ClientFlags::DIRTY_CAS);

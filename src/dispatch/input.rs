@@ -105,11 +105,10 @@ impl Machine {
     fn put_back(&mut self, mut client: Box<Client>) {
         let link = client.link;
         guards::check_output_limit(&mut self.engine, &mut client);
-        if client.unsent() > 0 || client.is(ClientFlags::CLOSE_AFTER_REPLY) {
-            if !client.is(ClientFlags::DIRTY_LINK) {
-                client.flags.insert(ClientFlags::DIRTY_LINK);
-                self.engine.dirty_links.push(link);
-            }
+        let has_output = client.unsent() > 0 || client.is(ClientFlags::CLOSE_AFTER_REPLY);
+        if has_output && !client.is(ClientFlags::DIRTY_LINK) {
+            client.flags.insert(ClientFlags::DIRTY_LINK);
+            self.engine.dirty_links.push(link);
         }
         if client.is(ClientFlags::CLOSE_ASAP) && !client.is(ClientFlags::CLOSING) {
             client.flags.insert(ClientFlags::CLOSING);

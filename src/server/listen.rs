@@ -47,25 +47,36 @@ fn open_all(config: &Config, share: bool) -> Result<Vec<TcpListener>, String> {
             Some(host) => (true, host),
             None => (false, bind.as_str()),
         };
-        let addresses = resolve(host).map_err(|error| format!("bind {host}: {error}"));
-        let result = addresses.and_then(|ip| open_tcp(SocketAddr::new(ip, port), config.tcp_backlog, share).map_err(|e| (e, ip)).or_else(
-            |(error, ip)| {
-                let absent = matches!(
-                    error.raw_os_error(),
-                    Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT | libc::ENOPROTOOPT | libc::EPROTONOSUPPORT
-                        | libc::ESOCKTNOSUPPORT | libc::EPFNOSUPPORT)
-                );
-                log::warn!("Warning: Could not create server TCP listening socket {ip}:{port}: bind: {}", strerror(&error));
-                if optional && absent { Err(String::new()) } else { Err(format!("bind {ip}: {}", strerror(&error))) }
-            },
-        ));
-        match result {
+        let ip = resolve(host).map_err(|error| format!("bind {host}: {}", strerror(&error)))?;
+        match open_tcp(SocketAddr::new(ip, port), config.tcp_backlog, share) {
             Ok(listener) => listeners.push(listener),
-            Err(text) if optional && text.is_empty() => {}
-            Err(text) => return Err(text),
+            Err(error) => {
+                let reason = strerror(&error);
+                log::warn!(
+                    "Warning: Could not create server TCP listening socket {ip}:{port}: bind: {reason}"
+                );
+                if !(optional && is_absent(&error)) {
+                    return Err(format!("bind {ip}: {reason}"));
+                }
+            }
         }
     }
     Ok(listeners)
+}
+
+/// Whether the machine does not have the address or its protocol.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::EADDRNOTAVAIL
+                | libc::EAFNOSUPPORT
+                | libc::ENOPROTOOPT
+                | libc::EPROTONOSUPPORT
+                | libc::ESOCKTNOSUPPORT
+                | libc::EPFNOSUPPORT
+        )
+    )
 }
 
 /// The system's text for an error, without Rust's "(os error n)".

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 
 use redoxide::base::prng::Prng;
-use redoxide::config::Config;
+use redoxide::config::{Config, ReplicaOf, SavePoints};
 use redoxide::dispatch::{LinkFacts, Machine};
 use redoxide::engine::{Action, LinkId, SaveJob, SyncJob};
 use redoxide::rdb::decode::{Batch, Decoded, Decoder};
@@ -38,16 +38,17 @@ pub struct Node {
 
 /// The configuration of a node.
 fn config(port: u16, master: Option<u16>) -> Config {
-    let mut config = Config::default();
-    config.port = i64::from(port);
-    config.dbfilename = FILE.into();
-    config.save.0.clear();
-    config.repl_diskless_sync_delay = 0;
-    config.repl_timeout = 5;
-    config.repl_ping_replica_period = 1;
-    config.repl_backlog_size = 64 * 1024;
-    config.replicaof.0 = master.map(|port| ("127.0.0.1".to_string(), port));
-    config
+    Config {
+        port: i64::from(port),
+        dbfilename: FILE.into(),
+        save: SavePoints(Vec::new()),
+        repl_diskless_sync_delay: 0,
+        repl_timeout: 5,
+        repl_ping_replica_period: 1,
+        repl_backlog_size: 64 * 1024,
+        replicaof: ReplicaOf(master.map(|port| ("127.0.0.1".to_string(), port))),
+        ..Config::default()
+    }
 }
 
 impl Node {

@@ -373,7 +373,9 @@ fn start_error(program: &Path, args: &[OsString]) -> Option<String> {
         .spawn()
         .unwrap();
     let mut text = String::new();
-    std::io::Read::read_to_string(&mut child.stderr.take()?, &mut text).unwrap();
+    if let Some(stderr) = &mut child.stderr {
+        std::io::Read::read_to_string(stderr, &mut text).unwrap();
+    }
     let _ = child.wait();
     text.contains("FATAL CONFIG").then_some(text)
 }

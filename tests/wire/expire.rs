@@ -192,7 +192,8 @@ fn idle_time_ends_with_a_use() {
     ] {
         let head = [&b"RESTORE"[..], b"k", b"0"].map(<[u8]>::to_vec);
         let tail = [&b"REPLACE"[..], b"IDLETIME", b"5000"].map(<[u8]>::to_vec);
-        let (ours, theirs) = pair.call(&[&head[..], &[payload.clone()], &tail].concat());
+        let (ours, theirs) =
+            pair.call(&[&head[..], std::slice::from_ref(&payload), &tail].concat());
         assert_eq!(ours, theirs);
         pair.same(use_);
         let (ours, theirs) = pair.call(&[&b"OBJECT"[..], b"IDLETIME", b"k"].map(<[u8]>::to_vec));

@@ -18,6 +18,7 @@
 //! `WIRE_TARGET=/path/to/redis-server cargo test --test wire` runs the same tests against another server, which is how
 //! to see whether an expectation is Redis's. Peers are looked for in `$PEERS/bin`, `~/.cache/peers/bin` and
 //! `PATH`; only some redis-server (7.0 or newer) is required.
+#![allow(clippy::unwrap_used)]
 
 mod configuration;
 mod differential;
