@@ -33,8 +33,9 @@ pub const EPOCH_BITS: u32 = 44;
 pub const EPOCH_MAX: u64 = (1 << EPOCH_BITS) - 1;
 /// The first epoch of a domain; 0 is "unknown birth", 1 is the label of a snapshot before any write.
 const EPOCH_FIRST: u64 = 2;
-/// Retired blocks per list block: 16 bytes each, 4 KiB together.
-const RETIRED_PER_BLOCK: usize = 254;
+/// Retired blocks per list block: 16 bytes each, 1 KiB together. The first write under a snapshot
+/// opens one for each kind of block.
+const RETIRED_PER_BLOCK: usize = 62;
 
 /// Frees one retired block.
 pub(super) type Free = unsafe fn(NonNull<u8>);
@@ -466,7 +467,7 @@ impl Retired {
 /// Retired blocks in fixed list blocks, one kind (one `Free`) to a list block.
 #[expect(
     clippy::vec_box,
-    reason = "list blocks are 4 KiB and move between lists"
+    reason = "list blocks are large and move between lists"
 )]
 struct RetiredList {
     /// Per kind, the list block that is being filled.
@@ -482,6 +483,8 @@ struct ListBlock {
     len: usize,
     items: [Option<Retired>; RETIRED_PER_BLOCK],
 }
+
+const _: () = assert!(size_of::<ListBlock>() <= 1024);
 
 impl RetiredList {
     fn new() -> RetiredList {

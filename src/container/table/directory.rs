@@ -175,6 +175,15 @@ pub fn segment_word(segment: NonNull<Segment>) -> u64 {
     segment.as_ptr().expose_provenance() as u64
 }
 
+/// The line of slots that an entry with this hash prefers.
+#[inline]
+fn slot_line(segment: NonNull<Segment>, hash: u64) -> *const [u8; 64] {
+    segment
+        .as_ptr()
+        .cast::<[u8; 64]>()
+        .wrapping_add(1 + line_of(hash))
+}
+
 /// The directory of every empty table: frozen for ever, never freed.
 fn empty_top() -> NonNull<Array> {
     static TOP: OnceLock<usize> = OnceLock::new();
@@ -280,6 +289,8 @@ impl<E: Entry> Root<E> {
     pub fn find(&self, hash: u64, mut equal: impl FnMut(&E) -> bool) -> Option<(Place, &E)> {
         let tag = tag_of(hash);
         let mut pointer = self.segment_pointer(hash);
+        // The entry's slot is most likely here: fetched while the tags are.
+        prefetch(slot_line(pointer, hash));
         let mut link = 0;
         loop {
             // SAFETY: alive (above).
@@ -323,9 +334,9 @@ impl<E: Entry> Root<E> {
     /// Stage 2: the segment's tags and the slot line that the hash prefers.
     #[inline]
     pub fn prefetch_segment(&self, hash: u64) {
-        let segment = self.segment_pointer(hash).as_ptr().cast::<[u8; 64]>();
-        prefetch(segment);
-        prefetch(segment.wrapping_add(1 + line_of(hash)));
+        let segment = self.segment_pointer(hash);
+        prefetch(segment.as_ptr());
+        prefetch(slot_line(segment, hash));
     }
 
     /// Stage 3: the entries whose tags match.

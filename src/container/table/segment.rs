@@ -334,14 +334,14 @@ pub fn prefetch<T>(address: *const T) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::container::testing::Random;
+    use crate::base::prng::Prng;
 
     #[test]
     fn simd_and_portable_agree() {
-        let mut random = Random::new(1);
+        let mut random = Prng::new(1);
         for _ in 0..2000 {
             let mut segment = Segment {
-                meta: random.next(),
+                meta: random.next_u64(),
                 tags: [0; SLOTS],
                 slots: [0; SLOTS],
             };

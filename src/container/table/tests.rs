@@ -1,12 +1,13 @@
-//! Random operations against a plain model, with snapshots that end in any order.
+//! Prng operations against a plain model, with snapshots that end in any order.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 
 use super::super::domain::{EPOCH_MAX, planted};
-use super::super::testing::{Pair, Random, TestHasher};
+use super::super::testing::{Pair, TestHasher};
 use super::*;
+use crate::base::prng::Prng;
 
 type Model = HashMap<u64, u64>;
 
@@ -15,7 +16,7 @@ struct Both {
     table: CowTable<Pair>,
     hasher: TestHasher,
     model: Model,
-    random: Random,
+    random: Prng,
 }
 
 impl Both {
@@ -28,7 +29,7 @@ impl Both {
             table,
             hasher,
             model: Model::new(),
-            random: Random::new(seed),
+            random: Prng::new(seed),
         }
     }
 
@@ -113,7 +114,7 @@ fn check_view(view: &mut TableView<Pair>, model: &Model, hasher: TestHasher) {
     }
 }
 
-/// Random operations with up to four live snapshots, which end in any order, checked here.
+/// Prng operations with up to four live snapshots, which end in any order, checked here.
 fn differential(seed: u64, common_bits: u32, keys: u64, rounds: u64) {
     let mut both = Both::new(seed, common_bits);
     let mut live: Vec<(TableView<Pair>, Model)> = Vec::new();
@@ -123,7 +124,7 @@ fn differential(seed: u64, common_bits: u32, keys: u64, rounds: u64) {
         for _ in 0..both.random.below(keys) {
             let key = both.random.below(keys);
             if (both.random.below(10) < 7) == growing {
-                let value = both.random.next();
+                let value = both.random.next_u64();
                 both.put(key, value);
             } else {
                 both.remove(key);
@@ -210,7 +211,7 @@ pub fn concurrent(rounds: u64, keys: u64) {
         for _ in 0..keys / 2 {
             let key = both.random.below(keys);
             if (both.random.below(10) < 8) == growing {
-                let value = both.random.next();
+                let value = both.random.next_u64();
                 both.put(key, value);
             } else {
                 both.remove(key);
@@ -345,8 +346,8 @@ fn scan_keeps_its_guarantee() {
 #[test]
 fn any_cursor_is_valid_and_comes_back() {
     let both = Both::new(3, 0);
-    let mut random = Random::new(8);
-    for cursor in (0..100).chain((0..100).map(|_| random.next())) {
+    let mut random = Prng::new(8);
+    for cursor in (0..100).chain((0..100).map(|_| random.next_u64())) {
         assert_eq!(both.table.scan(cursor, |_| ()), 0);
     }
 }
@@ -360,9 +361,9 @@ fn random_entries_are_uniform() {
             both.put(key, 0);
         }
         let mut counts = vec![0u32; keys as usize];
-        let mut random = Random::new(5);
+        let mut random = Prng::new(5);
         for _ in 0..keys * 100 {
-            counts[both.table.random(|| random.next()).unwrap().key as usize] += 1;
+            counts[both.table.random(|| random.next_u64()).unwrap().key as usize] += 1;
         }
         // A hundred each, standard deviation ten.
         assert!(

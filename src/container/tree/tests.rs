@@ -1,11 +1,11 @@
-//! Random operations against a vector, with snapshots that end in any order.
+//! Prng operations against a vector, with snapshots that end in any order.
 
 use std::sync::mpsc;
 
 use super::super::CowBox;
 use super::super::domain::EPOCH_MAX;
-use super::super::testing::Random;
 use super::*;
+use crate::base::prng::Prng;
 
 /// A number whose weight is its last digit.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -25,7 +25,7 @@ fn same(tree: &CowTree<Digit>, model: &[Digit]) {
     tree.check();
 }
 
-fn probe(tree: &CowTree<Digit>, model: &[Digit], random: &mut Random) {
+fn probe(tree: &CowTree<Digit>, model: &[Digit], random: &mut Prng) {
     let len = model.len() as u64;
     for _ in 0..20 {
         let index = random.below(len + 2);
@@ -60,7 +60,7 @@ fn probe(tree: &CowTree<Digit>, model: &[Digit], random: &mut Random) {
 #[test]
 fn agrees_with_a_vector() {
     for seed in 0..6 {
-        let mut random = Random::new(seed);
+        let mut random = Prng::new(seed);
         let mut domain = Domain::starting_at(EPOCH_MAX - 100_000);
         let mut tree = CowTree::new(&domain);
         let mut model: Vec<Digit> = Vec::new();
@@ -69,7 +69,7 @@ fn agrees_with_a_vector() {
             let growing = round / 5 % 2 == 0;
             for _ in 0..random.below(600) {
                 let len = model.len() as u64;
-                let digit = Digit(random.next());
+                let digit = Digit(random.next_u64());
                 match random.below(10) {
                     0 if len > 0 => {
                         let index = random.below(len);
@@ -136,7 +136,7 @@ fn agrees_with_a_vector() {
 
 #[test]
 fn a_sorted_tree_agrees_with_btreeset() {
-    let mut random = Random::new(77);
+    let mut random = Prng::new(77);
     let mut domain = Domain::new();
     let mut tree = CowTree::new(&domain);
     let mut model = std::collections::BTreeSet::new();
@@ -193,12 +193,12 @@ fn appending_in_order_fills_the_leaves() {
 #[test]
 fn chunks_are_copied_one_by_one() {
     let mut domain = Domain::new();
-    let mut random = Random::new(6);
+    let mut random = Prng::new(6);
     let mut tree: CowTree<CowBox<Vec<u8>>> = CowTree::new(&domain);
     let mut model = Vec::new();
     for _ in 0..500 {
         let chunk: Vec<u8> = (0..random.below(200))
-            .map(|_| random.next() as u8)
+            .map(|_| random.next_u64() as u8)
             .collect();
         model.extend_from_slice(&chunk);
         let chunk = CowBox::new(&mut domain, chunk);
@@ -218,7 +218,7 @@ fn chunks_are_copied_one_by_one() {
         for _ in 0..20 {
             let offset = random.below(tree.weight());
             let (index, within, _) = tree.at_weight(offset).unwrap();
-            let byte = random.next() as u8;
+            let byte = random.next_u64() as u8;
             model[offset as usize] = byte;
             tree.update(&mut domain, index, |chunk, domain| {
                 chunk.get_mut(domain)[within as usize] = byte
@@ -231,7 +231,7 @@ fn chunks_are_copied_one_by_one() {
             model.drain(before..before + chunk.get().len());
             chunk.retire(&mut domain);
         } else {
-            let chunk = vec![random.next() as u8; 100];
+            let chunk = vec![random.next_u64() as u8; 100];
             model.splice(before..before, chunk.iter().copied());
             let chunk = CowBox::new(&mut domain, chunk);
             tree.insert_at(&mut domain, at, chunk);
