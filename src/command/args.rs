@@ -140,6 +140,16 @@ impl<'a> Args<'a> {
         num::parse_i64(self.bytes()?).ok_or(CommandError::NotInteger)
     }
 
+    /// The next argument as an integer of 32 bits, with Redis's text for one that has more.
+    pub fn int32(&mut self) -> Result<i64, CommandError> {
+        match self.int()? {
+            value if i32::try_from(value).is_ok() => Ok(value),
+            _ => Err(CommandError::text(
+                "ERR value is out of range, value must between -2147483648 and 2147483647",
+            )),
+        }
+    }
+
     /// The next argument as an integer within bounds; the given error otherwise.
     pub fn int_in(
         &mut self,

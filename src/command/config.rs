@@ -91,7 +91,7 @@ fn get(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
 /// CONFIG SET name value [name value …]. Reply: OK. All or nothing.
 fn set(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     if !args.left().is_multiple_of(2) {
-        return Err(CommandError::WrongArity("config|set".into()));
+        return Err(CommandError::Syntax);
     }
     let mut pairs = Vec::with_capacity(args.left() / 2);
     while !args.is_empty() {

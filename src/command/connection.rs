@@ -197,7 +197,7 @@ fn hello(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError>
 
 /// SELECT index. Reply: OK. Errors: invalid DB index, DB index is out of range.
 fn select(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
-    let index = args.int()?;
+    let index = args.int32()?;
     ctx.client.db = database(ctx.engine.keyspace.count(), index)?;
     ctx.reply().ok();
     Ok(())

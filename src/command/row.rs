@@ -80,11 +80,11 @@ pub const FLAG_NAMES: &[(u32, &str)] = &[
     (NO_AUTH, "no_auth"),
     (MAY_REPLICATE, "may_replicate"),
     (ONLY_SENTINEL, "only_sentinel"),
-    (MOVABLE_KEYS, "movablekeys"),
-    (ALLOW_BUSY, "allow_busy"),
     (NO_ASYNC_LOADING, "no_async_loading"),
     (NO_MULTI, "no_multi"),
+    (ALLOW_BUSY, "allow_busy"),
     (TOUCHES_ARBITRARY_KEYS, "touches_arbitrary_keys"),
+    (MOVABLE_KEYS, "movablekeys"),
 ];
 
 // Key-spec flags.
