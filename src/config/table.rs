@@ -220,7 +220,7 @@ directives! {
     proto_max_bulk_len: i64 = 536870912, "proto-max-bulk-len", Memory(1048576, i64::MAX), 0, Works;
     rdb_del_sync_files: bool = false, "rdb-del-sync-files", Any, 0, StoredOnly;
     rdb_key_save_delay: i64 = 0, "rdb-key-save-delay", Range(I32_MIN, I32_MAX), HIDDEN, Works;
-    rdb_save_incremental_fsync: bool = true, "rdb-save-incremental-fsync", Any, 0, StoredOnly;
+    rdb_save_incremental_fsync: bool = true, "rdb-save-incremental-fsync", Any, 0, Works;
     rdbchecksum: bool = true, "rdbchecksum", Any, IMMUTABLE, Works;
     rdbcompression: bool = true, "rdbcompression", Any, 0, Works;
     repl_backlog_size: i64 = 1048576, "repl-backlog-size", Memory(1, i64::MAX), 0, Works;

@@ -106,6 +106,7 @@ impl Machine {
     }
 
     fn slow_timer(&mut self, host: &mut dyn Host) {
+        self.engine.watch_background_save();
         self.run_saves(true, host);
         let used = host.used_memory();
         let now_ms = self.engine.clock.mono_ms();

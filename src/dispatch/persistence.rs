@@ -152,6 +152,7 @@ impl Machine {
 
     /// A background save has ended.
     pub fn save_ended(&mut self, id: u64, result: Result<Written, SaveError>) {
+        self.engine.watch_background_save();
         self.engine.background_save_ended(id, result);
     }
 

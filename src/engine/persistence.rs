@@ -39,6 +39,8 @@ pub struct SaveJob {
     pub progress: Arc<Progress>,
     /// rdb-key-save-delay: microseconds to wait for each key, to slow a save down in tests.
     pub key_delay_us: i64,
+    /// rdb-save-incremental-fsync: sync as the file grows, so that the last sync is short.
+    pub syncs_often: bool,
 }
 
 impl std::fmt::Debug for SaveJob {
@@ -75,6 +77,8 @@ pub struct Background {
     pub keys_total: u64,
     /// Shared with the helper.
     pub progress: Arc<Progress>,
+    /// The most bytes that were kept for the snapshot alone, as far as was looked.
+    pub copied_bytes_peak: u64,
     dirty: u64,
 }
 
@@ -106,6 +110,8 @@ pub struct Persistence {
     pub saves: u64,
     /// Seconds that the last background save took; none yet: -1.
     pub last_seconds: i64,
+    /// The most bytes that the last background save's snapshot kept.
+    pub last_copied_bytes: u64,
     /// Keys that the last load dropped as due.
     pub last_load_expired: u64,
     /// Keys that the last load stored.
@@ -156,6 +162,7 @@ impl Engine {
             path: self.rdb_path(),
             progress: Arc::default(),
             key_delay_us: self.config.rdb_key_save_delay,
+            syncs_often: self.config.rdb_save_incremental_fsync,
             snapshot: self.keyspace.snapshot(),
         }
     }
@@ -218,9 +225,18 @@ impl Engine {
             started_s,
             keys_total: job.snapshot.keys() as u64,
             progress: job.progress.clone(),
+            copied_bytes_peak: 0,
             dirty: self.dirty,
         });
         self.actions.push(Action::Save(Box::new(job)));
+    }
+
+    /// Notes how much memory the running background save's snapshot keeps; called by a timer.
+    pub fn watch_background_save(&mut self) {
+        if let Some(background) = &mut self.persistence.background {
+            let copied = self.keyspace.snapshot_bytes();
+            background.copied_bytes_peak = background.copied_bytes_peak.max(copied);
+        }
     }
 
     /// A background save has ended.
@@ -231,6 +247,7 @@ impl Engine {
             return;
         };
         persistence.last_seconds = now_s - background.started_s;
+        persistence.last_copied_bytes = background.copied_bytes_peak;
         match result {
             Ok(_) => {
                 log::info!("Background saving terminated with success");
@@ -345,13 +362,14 @@ impl Engine {
         } else {
             0
         };
+        let peak = background.map_or(0, |running| running.copied_bytes_peak.max(copied));
         let processed =
             background.map_or(0, |running| running.progress.keys.load(Ordering::Relaxed));
         let total = background.map_or(0, |running| running.keys_total);
         let elapsed = background.map_or(-1, |running| now_s - running.started_s);
         let percent = 100.0 * processed as f64 / total.max(1) as f64;
         vec![
-            ("current_cow_peak", copied.to_string()),
+            ("current_cow_peak", peak.to_string()),
             ("current_cow_size", copied.to_string()),
             ("current_cow_size_age", "0".into()),
             ("current_fork_perc", format!("{percent:.2}")),
@@ -376,7 +394,10 @@ impl Engine {
             ),
             ("rdb_current_bgsave_time_sec", elapsed.to_string()),
             ("rdb_saves", persistence.saves.to_string()),
-            ("rdb_last_cow_size", "0".into()),
+            (
+                "rdb_last_cow_size",
+                persistence.last_copied_bytes.to_string(),
+            ),
             (
                 "rdb_last_load_keys_expired",
                 persistence.last_load_expired.to_string(),

@@ -25,6 +25,8 @@ use crate::sys::{cpu, file};
 const BATCHES_MAX: usize = 4;
 /// Bytes read from a file at once.
 const READ_BYTES: u64 = 256 << 10;
+/// With rdb-save-incremental-fsync a file is synced whenever it has grown by so much.
+const SYNC_BYTES: usize = 4 << 20;
 /// A slowed-down save looks at the flag to stop so often.
 const DELAY_STEP: Duration = Duration::from_millis(5);
 
@@ -229,7 +231,8 @@ fn write_temporary(mut job: SaveJob, temporary: &Path) -> Result<Written, SaveEr
 
 fn encode(job: &mut SaveJob, file: &mut File) -> Result<Written, EncodeError> {
     let (progress, delay) = (job.progress.clone(), job.key_delay_us);
-    let mut delayed_keys = 0;
+    let syncs_often = job.syncs_often;
+    let (mut delayed_keys, mut unsynced_bytes) = (0, 0);
     encode_snapshot(
         &mut job.snapshot,
         &job.options,
@@ -237,6 +240,11 @@ fn encode(job: &mut SaveJob, file: &mut File) -> Result<Written, EncodeError> {
         &job.progress,
         |chunk| {
             file.write_all(chunk)?;
+            unsynced_bytes += chunk.len();
+            if syncs_often && unsynced_bytes >= SYNC_BYTES {
+                unsynced_bytes = 0;
+                file.sync_data()?;
+            }
             if delay > 0 {
                 let keys = progress.keys.load(Ordering::Relaxed);
                 let mut left = Duration::from_micros((keys - delayed_keys) * delay as u64);
