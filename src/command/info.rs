@@ -143,6 +143,10 @@ fn server(ctx: &mut Context<'_>, out: &mut String) {
         .map(|path| path.display().to_string());
     field(out, "config_file", file.unwrap_or_default());
     field(out, "io_threads_active", 0);
+    if let Some(deadline_ms) = engine.shutdown.as_ref().and_then(|end| end.deadline_ms) {
+        let left = deadline_ms.saturating_sub(engine.clock.mono_ms());
+        field(out, "shutdown_in_milliseconds", left);
+    }
     if engine.config.port != 0 {
         let binds: String = engine
             .config

@@ -192,6 +192,9 @@ fn wait(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
     if timeout < 0 {
         return Err(CommandError::text("ERR timeout is negative"));
     }
+    if timeout.checked_add(ctx.now()).is_none() {
+        return Err(CommandError::text("ERR timeout is out of range"));
+    }
     let offset = ctx.client.write_offset;
     let count = ctx.engine.replication.source.acknowledged_count(offset) as i64;
     if count >= replicas || ctx.client.is(ClientFlags::IN_EXEC) {

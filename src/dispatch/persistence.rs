@@ -209,10 +209,7 @@ impl Machine {
                 true
             }
             Some(deadline_ms) if now_ms < deadline_ms => true,
-            Some(_) => {
-                log::warn!("{lagging} replicas are not in sync when shutting down.");
-                false
-            }
+            Some(_) => false,
         }
     }
 
@@ -235,6 +232,8 @@ impl Machine {
                 }
             }
         }
+        let now = self.engine.now();
+        self.engine.replication.log_lagging(now);
         log::warn!("Redis is now ready to exit, bye bye...");
         true
     }

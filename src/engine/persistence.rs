@@ -381,7 +381,9 @@ impl Engine {
             ),
             (
                 "rdb_bgsave_in_progress",
-                u8::from(background.is_some()).to_string(),
+                // A full synchronisation counts, as the child that Redis makes for it does.
+                u8::from(background.is_some() || self.replication.source.job().is_some())
+                    .to_string(),
             ),
             ("rdb_last_save_time", persistence.last_save_s.to_string()),
             (

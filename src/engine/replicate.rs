@@ -26,6 +26,8 @@ pub struct SyncJob {
     pub now: UnixMs,
     /// How to encode it.
     pub options: EncodeOptions,
+    /// rdb-key-save-delay: microseconds to wait for each key, for tests.
+    pub key_delay_us: i64,
     /// Leave the keys out.
     pub functions_only: bool,
 }
@@ -228,6 +230,7 @@ impl Engine {
             snapshot: self.keyspace.snapshot(),
             now: self.now(),
             options,
+            key_delay_us: self.config.rdb_key_save_delay,
             functions_only: job.functions_only,
         }
     }

@@ -382,6 +382,27 @@ impl Replication {
         }
     }
 
+    /// Says for the log, at the end, which replicas lack something.
+    pub fn log_lagging(&self, now: i64) {
+        let (end, replicas) = (self.stream.offset(), self.source.replicas());
+        for replica in replicas.iter().filter(|one| one.ack_offset != end) {
+            log::info!(
+                "Lagging replica {} reported offset {} behind master, lag={}, state={}.",
+                replica.name(),
+                end - replica.ack_offset,
+                replica.lag_s(now),
+                replica.state.name()
+            );
+        }
+        if !replicas.is_empty() {
+            let synced = replicas.iter().filter(|one| one.ack_offset == end).count();
+            log::info!(
+                "{synced} of {} replicas are in sync when shutting down.",
+                replicas.len()
+            );
+        }
+    }
+
     /// WAIT needs acknowledgements: to be sent with [`Replication::before_sleep`].
     pub fn request_acks(&mut self) {
         self.getack = true;

@@ -9,6 +9,7 @@ use std::io::{self, Read, Seek, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::time::Duration;
 
 use mio::Waker;
 
@@ -21,6 +22,8 @@ use crate::sys::cpu;
 const CHUNKS_MAX: usize = 4;
 /// Bytes read from the temporary file at once.
 const CHUNK_BYTES: usize = 128 * 1024;
+/// A slowed-down job looks at the flag to stop so often.
+const DELAY_STEP: Duration = Duration::from_millis(5);
 
 /// What comes from the thread.
 pub enum Chunk {
@@ -108,8 +111,20 @@ impl Worker {
     fn encode(
         &self,
         job: &mut SyncJob,
-        sink: impl FnMut(&mut Vec<u8>) -> io::Result<()>,
+        mut sink: impl FnMut(&mut Vec<u8>) -> io::Result<()>,
     ) -> io::Result<()> {
+        let (delay_us, mut delayed_keys) = (job.key_delay_us.max(0).unsigned_abs(), 0);
+        let sink = |chunk: &mut Vec<u8>| {
+            let keys = self.progress.keys.load(Ordering::Relaxed);
+            let mut left = Duration::from_micros((keys - delayed_keys) * delay_us);
+            delayed_keys = keys;
+            while !left.is_zero() && !self.progress.cancel.load(Ordering::Relaxed) {
+                let step = left.min(DELAY_STEP);
+                std::thread::sleep(step);
+                left -= step;
+            }
+            sink(chunk)
+        };
         encode_snapshot(
             &mut job.snapshot,
             &job.options,
