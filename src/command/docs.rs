@@ -95,7 +95,9 @@ impl Kind {
             | "samples"
             | "version"
             | "replicationid-offset"
-            | "threshold" => Kind::Integer,
+            | "threshold"
+            | "ttl"
+            | "frequency" => Kind::Integer,
             _ => Kind::String,
         }
     }
@@ -146,8 +148,10 @@ fn sequence(words: &[&str], at: &mut usize) -> Vec<Argument> {
             }
             _ => {
                 *at += 1;
+                // The type may need more than the name says.
+                let name = word.strip_suffix("-float").unwrap_or(word);
                 list.push(Argument {
-                    name: word.to_ascii_lowercase(),
+                    name: name.to_ascii_lowercase(),
                     kind: Kind::of(word),
                     ..Argument::default()
                 });
@@ -194,9 +198,8 @@ fn alternatives(words: &[&str], at: &mut usize) -> Argument {
     if options.len() == 1 {
         return options.remove(0);
     }
-    let names: Vec<&str> = options.iter().map(|option| option.name.as_str()).collect();
     Argument {
-        name: names.join("-or-"),
+        name: choice_name(&options),
         kind: Kind::OneOf,
         arguments: options,
         ..Argument::default()
@@ -208,12 +211,30 @@ fn block(mut list: Vec<Argument>) -> Argument {
         return list.remove(0);
     }
     let names: Vec<&str> = list.iter().map(|part| part.name.as_str()).collect();
+    let name = match names.as_slice() {
+        ["key", "value"] => "data".to_string(),
+        _ => names.join("-"),
+    };
     Argument {
-        name: names.join("-"),
+        name,
         kind: Kind::Block,
         multiple: list.last().is_some_and(|last| last.multiple),
         arguments: list,
         ..Argument::default()
+    }
+}
+
+/// The name of a choice: Redis's for the choices that several commands share, else its options'.
+fn choice_name(options: &[Argument]) -> String {
+    let first = options.first().and_then(|option| option.token.as_deref());
+    match first {
+        Some("NX") => "condition".to_string(),
+        Some("EX") => "expiration".to_string(),
+        Some("ASYNC") => "flush-type".to_string(),
+        _ => {
+            let names: Vec<&str> = options.iter().map(|option| option.name.as_str()).collect();
+            names.join("-or-")
+        }
     }
 }
 

@@ -174,13 +174,17 @@ impl<'a> Deadline<'a> {
     }
 }
 
-/// Sets a key's deadline, reports the change, propagates PEXPIREAT.
-pub(super) fn set_deadline(ctx: &mut Context<'_>, key: Key<'_>, at: UnixMs) {
+/// Sets a key's deadline, reports the change, propagates PEXPIREAT with these options.
+pub(super) fn set_deadline(ctx: &mut Context<'_>, key: Key<'_>, at: UnixMs, options: &[&[u8]]) {
     let db = ctx.client.db;
     ctx.engine.keyspace.set_expire(db, key, Some(at));
     ctx.changed(key.bytes, EventClass::Generic, "expire");
     let mut digits = itoa::Buffer::new();
-    ctx.replicate_as(&[b"PEXPIREAT", key.bytes, digits.format(at).as_bytes()]);
+    let head = [b"PEXPIREAT", key.bytes, digits.format(at).as_bytes()];
+    match options {
+        [] => ctx.replicate_as(&head),
+        options => ctx.replicate_as(&[&head, options].concat()),
+    }
 }
 
 /// Deletes a key whose new deadline is past: propagates DEL, or UNLINK with lazyfree-lazy-expire.
@@ -287,9 +291,13 @@ fn expire_by(
         ctx.reply().int(0);
         return Ok(());
     }
-    match ctx.is_past(at) {
-        true => delete_past(ctx, key),
-        false => set_deadline(ctx, key, at),
+    if ctx.is_past(at) {
+        delete_past(ctx, key);
+    } else if args.count() == 3 {
+        set_deadline(ctx, key, at, &[]);
+    } else {
+        let options: Vec<&[u8]> = args.iter().skip(3).collect();
+        set_deadline(ctx, key, at, &options);
     }
     ctx.reply().int(1);
     Ok(())

@@ -1,6 +1,8 @@
 //! COMMAND and its subcommands: what this server can do, from the rows.
 //! Source: the documentation of Redis and the replies of redis-server 8.0.
 
+use std::ops::Range;
+
 use super::docs::{self, Argument, Kind};
 use super::*;
 use crate::base::glob;
@@ -339,8 +341,8 @@ fn reply_docs(reply: &mut Reply, entry: &Registered) {
     }
     if !arguments.is_empty() {
         word(reply, "arguments");
-        let mut key_index = 0;
-        reply_arguments(reply, &arguments, &mut key_index);
+        let mut key_indexes = 0..row.keys.len() as i64;
+        reply_arguments(reply, &arguments, &mut key_indexes);
     }
     if !entry.subcommands.is_empty() {
         word(reply, "subcommands");
@@ -351,7 +353,8 @@ fn reply_docs(reply: &mut Reply, entry: &Registered) {
     }
 }
 
-fn reply_arguments(reply: &mut Reply, arguments: &[Argument], key_index: &mut i64) {
+/// `key_indexes` are the key specifications left; the last one holds for all further keys.
+fn reply_arguments(reply: &mut Reply, arguments: &[Argument], key_indexes: &mut Range<i64>) {
     let word = |reply: &mut Reply, text: &str| reply.bulk(text.as_bytes());
     reply.array(arguments.len());
     for argument in arguments {
@@ -383,8 +386,10 @@ fn reply_arguments(reply: &mut Reply, arguments: &[Argument], key_index: &mut i6
         }
         if is_key {
             word(reply, "key_spec_index");
-            reply.int(*key_index);
-            *key_index += 1;
+            reply.int(key_indexes.start);
+            if key_indexes.start + 1 < key_indexes.end {
+                key_indexes.start += 1;
+            }
         }
         if let Some(token) = &argument.token {
             word(reply, "token");
@@ -399,7 +404,7 @@ fn reply_arguments(reply: &mut Reply, arguments: &[Argument], key_index: &mut i6
         }
         if composed {
             word(reply, "arguments");
-            reply_arguments(reply, &argument.arguments, key_index);
+            reply_arguments(reply, &argument.arguments, key_indexes);
         }
     }
 }

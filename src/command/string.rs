@@ -132,7 +132,7 @@ pub const COMMANDS: &[Command] = &[
             "O(1)",
             "Adds a floating-point number to the number that a string holds; an absent key counts as 0.",
         )
-        .syntax("key increment"),
+        .syntax("key increment-float"),
     Command::new("lcs", -3, lcs::lcs)
         .flags(READONLY)
         .categories(CAT_STRING)
@@ -166,7 +166,7 @@ pub const COMMANDS: &[Command] = &[
             "O(N) where N is the number of keys",
             "Writes several strings at once.",
         )
-        .syntax("key value [key value ...]")
+        .syntax("<key value> [<key value> ...]")
         .tips(&["request_policy:multi_shard", "response_policy:all_succeeded"]),
     Command::new("msetnx", -3, msetnx)
         .flags(WRITE | DENYOOM)
@@ -178,7 +178,7 @@ pub const COMMANDS: &[Command] = &[
             "O(N) where N is the number of keys",
             "Writes several strings at once if none of the keys exists.",
         )
-        .syntax("key value [key value ...]"),
+        .syntax("<key value> [<key value> ...]"),
     Command::new("psetex", 4, psetex)
         .flags(WRITE | DENYOOM)
         .categories(CAT_STRING)
@@ -560,7 +560,7 @@ fn getex(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError>
         let at = at?;
         match deadline.is_absolute() && ctx.is_past(at) {
             true => expire::delete_past(ctx, key),
-            false => expire::set_deadline(ctx, key, at),
+            false => expire::set_deadline(ctx, key, at, &[]),
         }
     } else if persist && had_ttl {
         ctx.engine.keyspace.set_expire(ctx.client.db, key, None);

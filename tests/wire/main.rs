@@ -30,6 +30,7 @@ mod introspection;
 mod pair;
 mod parser;
 mod persistence;
+mod propagation;
 mod protocol;
 mod reference;
 mod replication;
