@@ -32,6 +32,9 @@ pub(super) fn refuse_connection(engine: &Engine, client: &Client) -> Option<&'st
     None
 }
 
+/// Unread output of a client that has not logged in.
+const UNAUTHENTICATED_REPLY_BYTES_MAX: u64 = 17 * 1024;
+
 /// Marks a client for closing when its output is over the limit of its class.
 #[inline]
 pub(super) fn check_output_limit(engine: &mut Engine, client: &mut Client) {
@@ -53,6 +56,9 @@ pub(super) fn check_output_limit(engine: &mut Engine, client: &mut Client) {
         client.soft_limit_since_ms = now;
     }
     let soft_too_long = over_soft && now - client.soft_limit_since_ms > limit.soft_seconds * 1000;
+    // A client that has not logged in and does not read must not grow: Redis allows its first 16 KiB and 1 KiB more.
+    let over_hard = over_hard
+        || (unsent > UNAUTHENTICATED_REPLY_BYTES_MAX && !client.is(ClientFlags::AUTHENTICATED));
     if (over_hard || soft_too_long) && !client.is(ClientFlags::CLOSE_ASAP | ClientFlags::MASTER) {
         log::warn!(
             "Client {} scheduled to be closed ASAP for overcoming of output buffer limits.",
