@@ -1,4 +1,21 @@
-//! Copy-on-write containers: the epoch domain, `CowTable`, `CowTree`.
+//! Copy-on-write containers: all large data lives in them, and a snapshot of it costs O(1).
+//!
+//! Reading order: [`domain`] (epochs, snapshots, retired blocks), [`entry`] (what a table owns),
+//! [`table`] (`CowTable`, the hash table), [`cow_box`] (one value), [`tree`] (`CowTree`, the counted
+//! B+ tree).
+//!
+//! How a snapshot passes through:
+//! 1. The loop calls [`Domain::snapshot`], takes a view of each container with the [`Pin`], and sends
+//!    the views to a helper.
+//! 2. While it lives, a change of a block that it may see copies the block first (`entry_mut`,
+//!    `update`, …) and retires the old one; everything else is changed in place.
+//! 3. The helper reads its views, then drops them. The last clone of the pin says so to the domain.
+//! 4. The loop's next [`Domain::collect`] returns [`Garbage`]; a helper drops it, which frees.
+//!
+//! Rules for users: one domain for all containers that one snapshot covers; every change takes it; keep
+//! hashes and indices, not references, across changes; what a table or tree gives back as owned is
+//! safe to free, everything else goes through the domain. `make sanitize` runs this room's tests under
+//! the sanitizers; a change here is not done before it is green.
 
 mod cow_box;
 mod domain;

@@ -1,11 +1,11 @@
 //! The directory above the segments, in two levels, and what reads it: the table and its views.
 //!
 //! The *top* is an array of 2^t chunk references, indexed by the hash's first t bits. A *chunk* covers
-//! all hashes with a common prefix of p <= t bits and has 2^c segment pointers (c <= 8), indexed by
+//! all hashes with a common prefix of p <= t bits and has 2^c segment pointers (c <= 10), indexed by
 //! the c bits that follow the prefix. A segment of depth d (p <= d <= p + c) fills 2^(p+c-d) slots of
 //! one chunk; a chunk fills 2^(t-p) slots of the top.
 //!
-//! So growing doubles a chunk of at most 256 slots, or splits it in two; only when a chunk of full
+//! So growing doubles a chunk of at most 1024 slots, or splits it in two; only when a chunk of full
 //! prefix splits, the top doubles: eight bytes per chunk. p and c stand in the reference's spare 16
 //! bits, so that a look-up needs no chunk header.
 //!
@@ -20,8 +20,9 @@ use std::sync::OnceLock;
 use super::super::entry::Entry;
 use super::segment::{Bits, EMPTY, Segment, line_of, prefetch, stored_of, tag_of};
 
-/// A chunk has up to 2^8 slots.
-pub const CHUNK_BITS: u32 = 8;
+/// A chunk has up to 2^10 slots: 8 KiB to copy on the first write below it under a snapshot, and
+/// 16 KiB of top at fifty million keys. Few in tests, so that they reach every level.
+pub const CHUNK_BITS: u32 = if cfg!(test) { 4 } else { 10 };
 
 /// An array of words behind a birth: the representation of top and chunk.
 #[repr(C)]

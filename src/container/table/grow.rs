@@ -7,7 +7,7 @@
 //! 3. [`CowTable::clear_place`] removes; segments, chunks and the top merge when they are thin enough,
 //!    with room in between, so that a table at the border does not flutter.
 //!
-//! Every step is bounded: a split or merge of one segment (56 entries), of one chunk (256 slots), or
+//! Every step is bounded: a split or merge of one segment (56 entries), of one chunk (1024 slots), or
 //! of the top (eight bytes a chunk).
 #![allow(unsafe_code)]
 
@@ -25,7 +25,7 @@ const MERGE_MAX: usize = SLOTS * 4 / 7;
 const MERGE_STEP: usize = 4;
 const MERGE_LOOK: usize = SLOTS * 3 / 7;
 /// Sibling chunks merge when neither has more bits than this.
-const CHUNK_MERGE_BITS: u32 = 5;
+const CHUNK_MERGE_BITS: u32 = CHUNK_BITS - 3;
 /// A segment may be this much deeper than log2(segments) before it chains.
 const DEPTH_SLACK: u32 = 8;
 
@@ -367,9 +367,16 @@ impl<E: Entry> CowTable<E> {
         for side in 0..2 {
             // SAFETY: inside the chunk; alive.
             let word = |index: usize| unsafe { Array::get(old.array(), side * half + index) };
-            let depth = |index: usize| unsafe { old.segment(side * half + index).as_ref().depth() };
-            let deepest = (0..half).map(depth).max().unwrap_or(prefix);
-            let bits = deepest - prefix;
+            // The last bit goes while no segment needs it: all pairs of slots are equal.
+            let mut bits = old.bits() - 1;
+            while bits > 0 {
+                let step = half >> bits;
+                let needed = |pair: usize| word(2 * pair * step) != word((2 * pair + 1) * step);
+                if (0..1usize << (bits - 1)).any(needed) {
+                    break;
+                }
+                bits -= 1;
+            }
             let array = Array::alloc(domain.write_epoch(), bits);
             for index in 0..1usize << bits {
                 // SAFETY: inside the new chunk.

@@ -7,8 +7,7 @@
 #![allow(unsafe_code)]
 
 use super::CowTable;
-use super::directory::Array;
-use super::directory::ChunkRef;
+use super::directory::{Array, CHUNK_BITS, ChunkRef};
 use super::segment::{DEPTH_MAX, SLOTS};
 use crate::container::entry::Entry;
 
@@ -96,7 +95,7 @@ impl<E: Entry> CowTable<E> {
                 let full = if self.root.bits() == 0 {
                     chunk.bits()
                 } else {
-                    self.root.bits() + 8
+                    self.root.bits() + CHUNK_BITS
                 };
                 let segment = self.root.segment(bits);
                 if segment.next().is_some() {
