@@ -125,6 +125,7 @@ fn flushall(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErr
     let removed = ctx.engine.flush(None);
     ctx.engine.dirty += removed + 1;
     replicate_verbatim(ctx, args);
+    persistence::save_emptied(ctx);
     ctx.reply().ok();
     Ok(())
 }

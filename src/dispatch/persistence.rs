@@ -165,7 +165,13 @@ impl Machine {
 
     /// Carries out a shutdown that was asked for.
     pub(super) fn run_shutdown(&mut self, host: &mut dyn Host) {
-        if self.shutdown_waits() {
+        if self.engine.shutdown.is_none() || self.shutdown_waits() {
+            return;
+        }
+        // A helper that is about to rename an older file must not come behind the final one: its end
+        // is waited for, which leaves no temporary file behind either.
+        if self.engine.persistence.background.is_some() {
+            self.engine.cancel_background_save();
             return;
         }
         let Some(shutdown) = self.engine.shutdown.take() else {
@@ -217,8 +223,6 @@ impl Machine {
     fn shut_down(&mut self, shutdown: &Shutdown, host: &mut dyn Host) -> bool {
         log::warn!("User requested shutdown...");
         let options = shutdown.options;
-        // The helper keeps its own temporary name; what it writes is not waited for.
-        self.engine.cancel_background_save();
         let wanted = options.save || (!options.nosave && !self.engine.config.save.0.is_empty());
         if wanted && !self.engine.is_loading() {
             log::warn!("Saving the final RDB snapshot before exiting.");

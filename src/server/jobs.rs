@@ -212,9 +212,16 @@ fn write_temporary(mut job: SaveJob, temporary: &Path) -> Result<Written, SaveEr
     let path = job.path;
     // The snapshot is not needed for the rest.
     drop(job.snapshot);
-    let moved = file
-        .sync_all()
-        .and_then(|()| file::rename_durably(temporary, &path));
+    let moved = file.sync_all().and_then(|()| {
+        // The last moment at which nothing is lost by stopping.
+        match job.progress.cancel.load(Ordering::Relaxed) {
+            true => Err(io::ErrorKind::Interrupted.into()),
+            false => file::rename_durably(temporary, &path),
+        }
+    });
+    if job.progress.cancel.load(Ordering::Relaxed) && moved.is_err() {
+        return Err(SaveError::Cancelled);
+    }
     moved.map_err(|error| {
         let text = error_text(&error);
         log::warn!(

@@ -344,3 +344,35 @@ fn writes_are_refused_while_saving_fails() {
         .collect();
     assert_eq!(left, ["dump.rdb"]);
 }
+
+#[test]
+fn a_running_save_is_stopped_by_shutdown_and_by_flushall() {
+    let mut server = Server::start(&["--save", "3600 1"]);
+    let mut client = server.client();
+    for number in 0..1000 {
+        client.text(&format!("SET key:{number} old"));
+    }
+    client.text("CONFIG SET rdb-key-save-delay 100000");
+    client.text("BGSAVE");
+    client.text("CONFIG SET rdb-key-save-delay 0");
+    client.text("SET key:1 new");
+    client.send(b"SHUTDOWN\r\n");
+    assert_eq!(server.wait_for_exit(), Some(0));
+    assert!(server.log().contains("Background saving cancelled"));
+    let names = || -> Vec<String> {
+        let entries = std::fs::read_dir(server.dir()).unwrap();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(), ["dump.rdb", "server.log"]);
+    server.restart(&["--save", "3600 1"]);
+    let mut client = server.client();
+    assert_eq!(client.text("GET key:1"), "new");
+    assert_eq!(client.text("FLUSHALL"), "OK");
+    server.kill();
+    server.restart(&["--save", "3600 1"]);
+    assert_eq!(server.client().text("DBSIZE"), "0");
+}
