@@ -13,7 +13,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::ToSocketAddrs;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -32,6 +32,7 @@ use crate::config::Config;
 use crate::dispatch::{LinkFacts, Machine};
 use crate::engine::{Action, Host, LoadResult};
 use crate::sys::process::{Signals, Stop};
+use crate::sys::{clock, cpu};
 
 /// Bytes read from a link in a round.
 const READ_BYTES: usize = 64 * 1024;
@@ -90,6 +91,8 @@ pub struct Shell {
     /// Links that may have more to read than they were allowed.
     unread: Vec<usize>,
     dirty: Vec<usize>,
+    /// There is a processor left for others while the loop spins.
+    may_ever_spin: bool,
     spin_credit: u32,
     rounds_without_credit: u32,
 }
@@ -131,6 +134,7 @@ impl Shell {
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
             unread: Vec::new(),
             dirty: Vec::new(),
+            may_ever_spin: cpu::may_spin(),
             spin_credit: SPIN_CREDIT_MAX,
             rounds_without_credit: 0,
         };
@@ -228,16 +232,21 @@ impl Shell {
 
     /// Polls for at most `sleep_ns`, spinning first when that pays. True when there are events.
     fn wait(&mut self, sleep_ns: u64) -> std::io::Result<bool> {
-        let spin_ns = self.machine.engine.config.io_spin_us as u64 * 1000;
+        let spin_us = if self.may_ever_spin {
+            self.machine.engine.config.io_spin_us
+        } else {
+            0
+        };
+        let spin_ns = spin_us as u64 * 1000;
         if sleep_ns > spin_ns && spin_ns > 0 && self.may_spin() {
-            let start = Instant::now();
+            let start_ns = clock::monotonic_ns();
             loop {
                 self.poll_for(Duration::ZERO)?;
                 if !self.events.is_empty() {
                     self.spin_credit = (self.spin_credit + SPIN_GAIN).min(SPIN_CREDIT_MAX);
                     return Ok(true);
                 }
-                if start.elapsed().as_nanos() as u64 >= spin_ns {
+                if clock::monotonic_ns() - start_ns >= spin_ns {
                     break;
                 }
             }

@@ -1,6 +1,27 @@
 //! Processors: how many may be used, on which a thread runs, how urgently.
 #![allow(unsafe_code)]
 
+/// Whether another thread can run while this one spins: the machine has several processors, and the
+/// control group's quota leaves this process more than one. Being pinned to one processor is no
+/// obstacle: the client may have another.
+pub fn may_spin() -> bool {
+    // SAFETY: sysconf only reads.
+    let online = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+    online >= 2 && quota_cpus().is_none_or(|quota| quota >= 2.0)
+}
+
+/// Processors that the control group's quota allows, when there is one (version 2, else version 1).
+fn quota_cpus() -> Option<f64> {
+    let read = |path: &str| std::fs::read_to_string(path).ok();
+    if let Some(text) = read("/sys/fs/cgroup/cpu.max") {
+        let (quota, period) = text.trim().split_once(' ')?;
+        return Some(quota.parse::<f64>().ok()? / period.parse::<f64>().ok()?);
+    }
+    let number = |path: &str| read(path)?.trim().parse::<f64>().ok();
+    let quota = number("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").filter(|quota| *quota > 0.0)?;
+    Some(quota / number("/sys/fs/cgroup/cpu/cpu.cfs_period_us")?)
+}
+
 /// Processors that this process may use: its affinity, limited by the quota of its control group
 /// (version 1 or 2), rounded down.
 pub fn usable_cpus() -> usize {
