@@ -8,7 +8,7 @@ use crate::base::time::UnixMs;
 use crate::keyspace::Snapshot;
 use crate::rdb::Dialect;
 use crate::rdb::encode::{EncodeOptions, ReplicationPoint};
-use crate::rdb::load::LoadedAux;
+use crate::rdb::load::{LEFT_OUT_BYTES_MAX, Loaded, LoadedAux};
 use crate::replication::id::Id;
 use crate::replication::role::Saved;
 use crate::replication::source::{Framing, Job};
@@ -124,10 +124,20 @@ impl Engine {
     }
 
     /// Takes over what the file loaded at start said of replication.
-    pub fn restore_replication(&mut self, aux: &LoadedAux) {
+    pub fn restore_replication(&mut self, loaded: &Loaded) {
+        if loaded.left_out_bytes > LEFT_OUT_BYTES_MAX {
+            log::info!("Too many keys expired: replicas cannot continue the history of the file.");
+            return;
+        }
         let (fresh, now) = (self.fresh_id(), self.now());
-        if let Some(saved) = saved(aux) {
+        if let Some(saved) = saved(&loaded.aux) {
             self.replication.restore(saved, fresh, now);
+            // Who continues has these keys still.
+            let stream = &mut self.replication.stream;
+            for (db, key) in &loaded.left_out {
+                stream.feed(*db, [b"DEL".as_slice(), key].into_iter());
+            }
+            stream.trim(None);
         }
     }
 

@@ -13,6 +13,9 @@ use crate::types::{Chunks, access, entry};
 /// Keys whose places are fetched ahead.
 const PREFETCH_KEYS: usize = 16;
 
+/// Longest list of keys that were left out.
+pub const LEFT_OUT_BYTES_MAX: usize = 16 << 20;
+
 /// How to load.
 #[derive(Debug, Clone, Copy)]
 pub struct LoadOptions {
@@ -31,6 +34,11 @@ pub struct Loaded {
     pub keys: u64,
     /// Keys left out because they were due.
     pub expired: u64,
+    /// Which (database, key), in a file that says where its history stands: replicas that continue it
+    /// must be told. Those beyond [`LEFT_OUT_BYTES_MAX`] are not listed.
+    pub left_out: Vec<(usize, Vec<u8>)>,
+    /// Bytes of `left_out`, and of what would be in it.
+    pub left_out_bytes: usize,
     /// The AUX fields of interest.
     pub aux: LoadedAux,
 }
@@ -186,7 +194,7 @@ impl Loader {
             }
         };
         if left_out {
-            self.loaded.expired += 1;
+            self.leave_out(bytes);
             return Ok(());
         }
         self.store(keyspace, bytes, record, value)
@@ -248,9 +256,21 @@ impl Loader {
                 self.store(keyspace, &long.key, &long.record, value)
             }
             None => {
-                self.loaded.expired += 1;
+                self.leave_out(&long.key);
                 Ok(())
             }
+        }
+    }
+
+    fn leave_out(&mut self, key: &[u8]) {
+        let loaded = &mut self.loaded;
+        loaded.expired += 1;
+        if loaded.aux.replication_id.is_none() {
+            return;
+        }
+        loaded.left_out_bytes += key.len() + std::mem::size_of::<(usize, Vec<u8>)>();
+        if loaded.left_out_bytes <= LEFT_OUT_BYTES_MAX {
+            loaded.left_out.push((self.db, key.to_vec()));
         }
     }
 

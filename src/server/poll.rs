@@ -646,7 +646,7 @@ impl Shell {
                     LoadResult::Failed(reason) => log::warn!("Loading failed: {reason}"),
                     LoadResult::Done(loaded) if self.starting => {
                         self.starting = false;
-                        self.machine.engine.restore_replication(&loaded.aux);
+                        self.machine.engine.restore_replication(&loaded);
                         self.ready(prepared);
                     }
                     LoadResult::Done(_) => {}

@@ -240,7 +240,7 @@ fn load(machine: &mut Machine, host: &mut SimHost, file: &[u8]) {
         if let Action::Loaded(result) = action {
             match *result {
                 redoxide::engine::LoadResult::Done(loaded) => {
-                    machine.engine.restore_replication(&loaded.aux)
+                    machine.engine.restore_replication(&loaded)
                 }
                 redoxide::engine::LoadResult::Failed(text) => panic!("load: {text}"),
             }

@@ -7,6 +7,8 @@ use crate::harness::{Client, Peer, Server, Value, target, wait_until};
 
 /// Full syncs start at once.
 const QUICK: &[&str] = &[
+    "--enable-debug-command",
+    "yes",
     "--repl-diskless-sync-delay",
     "0",
     "--repl-ping-replica-period",
@@ -588,4 +590,26 @@ fn refusals() {
         client.text("FAILOVER ABORT"),
         "(error) ERR No failover in progress."
     );
+}
+
+#[test]
+fn keys_that_expire_while_the_source_is_away_go_from_its_replicas_too() {
+    let (mut source, replica) = (start(), start());
+    let mut client = source.client();
+    client.text("DEBUG SET-ACTIVE-EXPIRE 0");
+    follow(&replica, &source);
+    client.text("SET stays 1");
+    for key in 0..100 {
+        client.text(&format!("SET k{key} v PX 300"));
+    }
+    caught_up(&source, &replica);
+    assert_eq!(client.text("SAVE"), "OK");
+    std::thread::sleep(std::time::Duration::from_millis(400));
+    source.restart(QUICK);
+    link_up(&replica);
+    assert_same(&source, &replica);
+    let mut client = source.client();
+    assert_eq!(count(&mut client, "sync_full"), 0);
+    assert_eq!(client.text("DBSIZE"), "1");
+    assert_eq!(replica.client().text("DBSIZE"), "1");
 }
