@@ -43,41 +43,48 @@ pub enum News {
 /// The helpers and their channels.
 pub struct Jobs {
     waker: Arc<Waker>,
-    saved: (Sender<News>, Receiver<News>),
+    saves: Sender<SaveJob>,
+    saved: Receiver<News>,
     load: Option<Receiver<News>>,
     spare: Option<Sender<Batch>>,
 }
 
 impl Jobs {
-    /// No helpers yet.
+    /// Starts the thread that saves: it waits for its jobs, as starting one costs the loop more than
+    /// taking the snapshot.
     pub fn new(waker: Arc<Waker>) -> Jobs {
+        let (saves, jobs) = channel::<SaveJob>();
+        let (news, saved) = channel();
+        let wake = waker.clone();
+        let run = move || {
+            for job in jobs {
+                let id = job.id;
+                let result = write_snapshot(job, &format!("temp-{}.rdb", std::process::id()));
+                // The loop may be gone already.
+                let _ = news.send(News::Saved(id, result));
+                let _ = wake.wake();
+            }
+        };
+        if let Err(error) = spawn("save", run) {
+            log::warn!("No thread for saving in background: {}", error_text(&error));
+        }
         Jobs {
             waker,
-            saved: channel(),
+            saves,
+            saved,
             load: None,
             spare: None,
         }
     }
 
     /// Starts a background save.
-    pub fn save(&mut self, job: SaveJob) {
-        log::info!("Background saving started by pid {}", std::process::id());
-        let (sender, waker) = (self.saved.0.clone(), self.waker.clone());
-        let id = job.id;
-        let run = move || {
-            let result = write_snapshot(job, &format!("temp-{}.rdb", std::process::id()));
-            // The loop may be gone already.
-            let _ = sender.send(News::Saved(id, result));
-            let _ = waker.wake();
-        };
-        if let Err(error) = spawn("save", run) {
-            let text = error_text(&error);
-            log::warn!("Can't save in background: thread: {text}");
-            let _ = self
-                .saved
-                .0
-                .send(News::Saved(id, Err(SaveError::Failed(text))));
+    pub fn save(&mut self, job: SaveJob) -> Result<(), SaveError> {
+        if self.saves.send(job).is_err() {
+            log::warn!("Can't save in background: there is no thread for it");
+            return Err(SaveError::Failed("no thread".into()));
         }
+        log::info!("Background saving started by pid {}", std::process::id());
+        Ok(())
     }
 
     /// Starts decoding a stream for the machine.
@@ -100,7 +107,7 @@ impl Jobs {
 
     /// The next news; of a load only when the machine wants a batch.
     pub fn news(&mut self, wants_batch: bool) -> Option<News> {
-        if let Ok(news) = self.saved.1.try_recv() {
+        if let Ok(news) = self.saved.try_recv() {
             return Some(news);
         }
         let load = self.load.as_ref().filter(|_| wants_batch)?;

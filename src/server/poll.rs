@@ -637,7 +637,12 @@ impl Shell {
                     self.links.try_remove(token);
                 }
                 Action::Free(garbage) => self.helper.free(garbage),
-                Action::Save(job) => self.jobs.save(*job),
+                Action::Save(job) => {
+                    let id = job.id;
+                    if let Err(error) = self.jobs.save(*job) {
+                        self.machine.save_ended(id, Err(error));
+                    }
+                }
                 Action::Loaded(result) => match *result {
                     LoadResult::Failed(reason) if self.starting => {
                         log::error!("Fatal error loading the DB: {reason}. Exiting.");
