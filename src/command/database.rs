@@ -60,7 +60,7 @@ pub const COMMANDS: &[Command] = &[
         .syntax("pattern")
         .tips(&["request_policy:all_shards", "nondeterministic_output_order"]),
     Command::new("randomkey", 1, randomkey)
-        .flags(READONLY)
+        .flags(READONLY | TOUCHES_ARBITRARY_KEYS)
         .categories(CAT_KEYSPACE)
         .doc(Group::Generic, "1.0.0", "O(1)", "Returns a random key.")
         .tips(&[
@@ -69,7 +69,7 @@ pub const COMMANDS: &[Command] = &[
             "nondeterministic_output",
         ]),
     Command::new("scan", -2, scan)
-        .flags(READONLY)
+        .flags(READONLY | TOUCHES_ARBITRARY_KEYS)
         .categories(CAT_KEYSPACE)
         .doc(
             Group::Generic,

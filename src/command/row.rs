@@ -55,6 +55,7 @@ pub const ALLOW_BUSY: u32 = 1 << 20;
 /// Refused while loading even from the busy paths.
 pub const NO_ASYNC_LOADING: u32 = 1 << 21;
 /// Touches keys that are not among its arguments: what it propagates is not wrapped in MULTI.
+/// Not shown by COMMAND INFO.
 pub const TOUCHES_ARBITRARY_KEYS: u32 = 1 << 22;
 /// Handled by the dispatcher at once inside MULTI instead of being queued.
 pub const RUNS_IN_MULTI: u32 = 1 << 23;
@@ -83,7 +84,6 @@ pub const FLAG_NAMES: &[(u32, &str)] = &[
     (NO_ASYNC_LOADING, "no_async_loading"),
     (NO_MULTI, "no_multi"),
     (ALLOW_BUSY, "allow_busy"),
-    (TOUCHES_ARBITRARY_KEYS, "touches_arbitrary_keys"),
     (MOVABLE_KEYS, "movablekeys"),
 ];
 

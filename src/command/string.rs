@@ -321,11 +321,16 @@ fn store(ctx: &mut Context<'_>, key: Key<'_>, value: &[u8], ttl: Ttl) {
     ctx.changed(key.bytes, EventClass::String, "set");
 }
 
-/// Stores a string with a deadline; propagates it as SET key value PXAT ms.
-fn store_until(ctx: &mut Context<'_>, key: Key<'_>, value: &[u8], at: UnixMs) {
+/// Stores a string with a deadline.
+fn store_at(ctx: &mut Context<'_>, key: Key<'_>, value: &[u8], at: UnixMs) {
     store(ctx, key, value, Ttl::At(at));
     ctx.engine
         .notify(EventClass::Generic, "expire", key.bytes, ctx.client.db);
+}
+
+/// Stores a string with a deadline; propagates it as SET key value PXAT ms.
+fn store_until(ctx: &mut Context<'_>, key: Key<'_>, value: &[u8], at: UnixMs) {
+    store_at(ctx, key, value, at);
     let mut digits = itoa::Buffer::new();
     let at = digits.format(at).as_bytes();
     ctx.replicate_as(&[b"SET", key.bytes, value, b"PXAT", at]);
@@ -379,6 +384,17 @@ impl<'a> SetOptions<'a> {
     }
 }
 
+impl SetOptions<'_> {
+    /// Whether a SET with a deadline needs no rewriting for replicas.
+    fn propagates_as_it_is(&self) -> bool {
+        let known = match self.condition {
+            Condition::Always | Condition::Absent | Condition::Present => true,
+            Condition::Equal(_) | Condition::NotEqual(_) => false,
+        };
+        known && matches!(self.deadline, Some(Deadline::AtMilliseconds(_)))
+    }
+}
+
 impl<'a> Condition<'a> {
     fn take(args: &mut Args<'a>) -> Result<Option<Condition<'a>>, CommandError> {
         Ok(Some(if args.take("nx") {
@@ -412,7 +428,8 @@ impl<'a> Condition<'a> {
 ///   [EX s | PX ms | EXAT unix-s | PXAT unix-ms | KEEPTTL]
 /// Reply: OK, or null when the condition does not hold; with GET the old value or null in any case.
 /// Errors: syntax error, not an integer, invalid expire; with GET, IFEQ, IFNE: WRONGTYPE.
-/// Propagates: SET key value PXAT ms with a deadline; otherwise as it came without GET, IFEQ, IFNE. O(1).
+/// Propagates: SET key value PXAT ms with a deadline, as it came if that is PXAT; otherwise as it came without GET,
+/// IFEQ, IFNE. O(1).
 fn set(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let (key, value) = (args.key()?, args.bytes()?);
     if args.is_empty() {
@@ -437,6 +454,8 @@ fn set(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
         return Ok(());
     }
     match at {
+        // What has a point in milliseconds goes on as it came.
+        Some(at) if options.propagates_as_it_is() => store_at(ctx, key, value, at),
         Some(at) => store_until(ctx, key, value, at),
         None => {
             let ttl = match options.keep_ttl {

@@ -37,24 +37,25 @@ impl Engine {
     }
 
     /// Exchanges two databases. Watchers of a key that either of them holds are spoilt, unless the key was
-    /// due when they began to watch and is due or absent now.
+    /// absent or due for them and is so now.
     pub fn swap_databases(&mut self, a: usize, b: usize) {
-        let other = |db| if db == a { b } else { a };
         let watched = self.watched_places(|db| db == a || db == b);
-        let touched: Vec<bool> = watched
+        let held: Vec<bool> = watched
             .iter()
-            .map(|(db, key)| self.is_stored(*db, key) || self.is_stored(other(*db), key))
+            .map(|(db, key)| self.is_stored(*db, key))
             .collect();
         self.keyspace.swap(a, b);
-        for ((db, key), touched) in watched.iter().zip(touched) {
-            if !touched {
+        for ((db, key), held) in watched.iter().zip(held) {
+            let (holds, due) = (self.is_stored(*db, key), self.is_due(*db, key));
+            if !held && !holds {
                 continue;
             }
-            let due = self.is_due(*db, key);
             for link in self.watched.clients_of(*db, key) {
-                let excused = match self.is_stored(*db, key) {
-                    true => due && self.watched.was_due(link, *db, key),
-                    false => self.watched.take_due(link, *db, key),
+                let excused = match (held, holds) {
+                    (_, false) => self.watched.take_due(link, *db, key),
+                    (true, true) => due && self.watched.was_due(link, *db, key),
+                    // As absent as before, until somebody looks.
+                    (false, true) => due && self.watched.set_due(link, *db, key),
                 };
                 if !excused {
                     self.spoil(link);

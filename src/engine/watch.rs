@@ -108,6 +108,13 @@ impl Watched {
             .is_some_and(|watch| std::mem::take(&mut watch.was_due))
     }
 
+    /// Notes that a key is due, as if it had been when this client began to watch it; true if it watches it.
+    pub fn set_due(&mut self, link: LinkId, db: usize, key: &[u8]) -> bool {
+        let mut watches = self.by_client.get_mut(&link).into_iter().flatten();
+        let watch = watches.find(|watch| watch.db == db && *watch.key == *key);
+        watch.map(|watch| watch.was_due = true).is_some()
+    }
+
     /// Whether a key was due when this client began to watch it.
     pub fn was_due(&self, link: LinkId, db: usize, key: &[u8]) -> bool {
         self.of_client(link)

@@ -262,6 +262,15 @@ fn flush_and_swap_spoil_watches() {
         other.text(change);
         assert_eq!(exec(&mut watcher), "[PONG]", "due; {change}");
     }
+    // An absent key that a due one takes the place of is still absent.
+    other.text("FLUSHALL");
+    watcher.text("WATCH k");
+    other.text("SELECT 1");
+    other.text("SET k v PX 1");
+    std::thread::sleep(Duration::from_millis(5));
+    other.text("SWAPDB 0 1");
+    assert_eq!(exec(&mut watcher), "[PONG]");
+    other.text("SELECT 0");
     other.text("FLUSHALL");
     other.text("SET k v PX 20");
     watcher.text("WATCH k");
