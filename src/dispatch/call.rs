@@ -16,6 +16,7 @@ impl Machine {
         host: &mut dyn Host,
     ) -> Flow {
         let reply_start = client.reply.buf.len();
+        let was_replica = client.is(ClientFlags::REPLICA);
         if client.is(ClientFlags::REPLY_SKIP_NEXT) {
             client.flags.remove(ClientFlags::REPLY_SKIP_NEXT);
             client.flags.insert(ClientFlags::REPLY_SKIP);
@@ -52,7 +53,26 @@ impl Machine {
             }
             client.flags.remove(ClientFlags::REPLY_SKIP);
         }
+        if was_replica && client.reply.buf.len() > reply_start {
+            Machine::silence_replica(client, found, reply_start);
+        }
         flow
+    }
+
+    /// A reply in the middle of the stream would end the replica's trust in it: the link is closed instead.
+    #[cold]
+    fn silence_replica(
+        client: &mut Client,
+        found: Option<&'static Registered>,
+        reply_start: usize,
+    ) {
+        client.reply.buf.truncate(reply_start);
+        client.flags.insert(ClientFlags::CLOSE_ASAP);
+        log::warn!(
+            "Replica generated a reply to command '{}', disconnecting it: {}",
+            found.map_or("", |entry| entry.full_name.as_str()),
+            guards::describe(client)
+        );
     }
 
     /// Look-up of subcommands, arity, guards. Moves the cursor behind a subcommand's name.

@@ -613,3 +613,25 @@ fn keys_that_expire_while_the_source_is_away_go_from_its_replicas_too() {
     assert_eq!(client.text("DBSIZE"), "1");
     assert_eq!(replica.client().text("DBSIZE"), "1");
 }
+
+#[test]
+fn a_replica_link_gets_no_replies() {
+    let server = start();
+    let mut link = server.client();
+    link.send(b"PSYNC ? -1\r\n");
+    link.send(b"REPLCONF ACK 0\r\n");
+    let mut client = server.client();
+    wait_until("it is a replica", || {
+        client.info("replication", "connected_slaves") == "1"
+    });
+    link.send(b"PING\r\n");
+    let (bytes, ended) = link.read_to_end();
+    assert!(ended);
+    assert!(!bytes.ends_with(b"+PONG\r\n"));
+    assert!(
+        server
+            .log()
+            .contains("Replica generated a reply to command 'ping'")
+    );
+    assert_eq!(client.text("PING"), "PONG");
+}
