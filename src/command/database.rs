@@ -224,8 +224,10 @@ fn randomkey(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError
         if !hidden {
             break Some(name);
         }
-        if tries >= RANDOM_TRIES && ctx.engine.keyspace.find(db, key).is_some() {
-            // A replica whose keys are all due: as Redis, rather one of them than no end.
+        let keyspace = &ctx.engine.keyspace;
+        let may_end = keyspace.expires_len(db) < keyspace.len(db);
+        if tries >= RANDOM_TRIES && !may_end && keyspace.find(db, key).is_some() {
+            // A replica whose keys are due, maybe all: as Redis, rather one of them than no end.
             break Some(name);
         }
     };
