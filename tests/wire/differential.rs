@@ -84,7 +84,6 @@ const TEMPLATES: &[(u64, &str)] = &[
     (1, "MEMORY [USAGE|FOO] ?nokey ?SAMPLES ?n"),
     (1, "SCAN [x|-1] [MATCH|TYPE|FOO] ?nokey"),
     (1, "SCAN 0 MATCH nokey TYPE [string|list]"),
-    (1, "ROLE x"),
     (1, "SAVE x"),
 ];
 
