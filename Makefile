@@ -1,7 +1,10 @@
 PREFIX ?= /usr/local
 ARGS ?=
+UNIT ?=
+SUITE ?=
+CONFORMANCE = cargo test --release --locked --test conformance -- $(SUITE:%=--suite %) $(UNIT:%=--unit %) $(ARGS)
 
-.PHONY: build run test check bench sanitize install
+.PHONY: build run test check bench sanitize install conformance conformance-probe
 
 build:
 	cargo build --release --locked
@@ -18,6 +21,14 @@ check:
 
 bench: build
 	cargo bench --locked --bench compare -- $(ARGS)
+
+# upstream's suites: make conformance UNIT=unit/type/string SUITE=8.0
+conformance: build
+	$(CONFORMANCE)
+
+# listed tests that pass now
+conformance-probe: build
+	$(CONFORMANCE) --probe
 
 install: build
 	install -D -m 755 target/release/redoxide-server $(DESTDIR)$(PREFIX)/bin/redoxide-server

@@ -1,0 +1,252 @@
+//! The committed lists: which tests a suite has (`inventory-VERSION.txt`) and which of them are not expected to pass,
+//! and why (`expected-VERSION.txt`).
+//!
+//! Invariants: every expected line names a test of the inventory once, with a reason of the closed set; so a list can
+//! only shrink, and a misspelt or vanished name is an error and not a silent hole.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::Fault;
+
+/// Stands in a list for what fails in a unit outside of its tests: set-up that throws.
+pub const SET_UP: &str = "(set-up)";
+/// Stands in a list for all tests of a unit, which is then not run.
+pub const WHOLE_UNIT: &str = "*";
+
+/// What `not yet` may wait for.
+const AREAS: &[&str] = &[
+    "acl",
+    "aof",
+    "bitmaps",
+    "cluster",
+    "eviction",
+    "functions",
+    "geo",
+    "hashes",
+    "hyperloglog",
+    "lists",
+    "modules",
+    "notifications",
+    "pubsub",
+    "scripting",
+    "sentinel",
+    "sets",
+    "sort",
+    "sorted sets",
+    "streams",
+    "tls",
+    "tracking",
+];
+
+/// Why a test is not expected to pass.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// Needs an area that is not built yet.
+    NotYet(String),
+    /// Reads or signals a forked child's pid; there is none.
+    ChildPid,
+    /// Measures the fragmentation of Redis's own jemalloc.
+    Jemalloc,
+    /// Loads a module.
+    Module,
+    /// A real server fails it on the same machine.
+    Reference,
+    /// Differs on purpose; README's section says how.
+    Decided(String),
+}
+
+impl Reason {
+    /// The inverse of `Display`; None outside of the closed set.
+    fn parse(text: &str) -> Option<Reason> {
+        if let Some(area) = text.strip_prefix("not yet: ") {
+            return AREAS
+                .contains(&area)
+                .then(|| Reason::NotYet(area.to_string()));
+        }
+        if let Some(section) = text.strip_prefix("decided: ") {
+            return Some(Reason::Decided(section.to_string()));
+        }
+        match text {
+            "child pid" => Some(Reason::ChildPid),
+            "jemalloc" => Some(Reason::Jemalloc),
+            "module" => Some(Reason::Module),
+            "reference fails too" => Some(Reason::Reference),
+            _ => None,
+        }
+    }
+
+    /// Whether this server could ever pass such a test.
+    pub fn is_applicable(&self) -> bool {
+        matches!(self, Reason::NotYet(_) | Reason::Decided(_))
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Reason::NotYet(area) => write!(f, "not yet: {area}"),
+            Reason::ChildPid => write!(f, "child pid"),
+            Reason::Jemalloc => write!(f, "jemalloc"),
+            Reason::Module => write!(f, "module"),
+            Reason::Reference => write!(f, "reference fails too"),
+            Reason::Decided(section) => write!(f, "decided: {section}"),
+        }
+    }
+}
+
+/// The tests of a suite: unit → name → how often that name runs in the unit.
+#[derive(Default)]
+pub struct Inventory(BTreeMap<String, BTreeMap<String, usize>>);
+
+impl Inventory {
+    /// Reads `unit<TAB>name` lines, a repeated name once for each time it runs.
+    pub fn read(path: &Path) -> Result<Inventory, Fault> {
+        let mut inventory = Inventory::default();
+        for (number, fields) in rows(path)? {
+            let [unit, name] = &fields[..] else {
+                return Err(fault(path, number, "want unit<TAB>test name"));
+            };
+            inventory.add(unit, name);
+        }
+        Ok(inventory)
+    }
+
+    pub fn add(&mut self, unit: &str, name: &str) {
+        let tests = self.0.entry(unit.to_string()).or_default();
+        *tests.entry(name.to_string()).or_default() += 1;
+    }
+
+    pub fn units(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// Names of the unit's tests with the times each runs; nothing for an unknown unit.
+    pub fn tests(&self, unit: &str) -> impl Iterator<Item = (&str, usize)> {
+        let tests = self.0.get(unit).into_iter().flatten();
+        tests.map(|(name, times)| (name.as_str(), *times))
+    }
+
+    pub fn times(&self, unit: &str, name: &str) -> usize {
+        let tests = self.0.get(unit);
+        tests.and_then(|tests| tests.get(name)).map_or(0, |n| *n)
+    }
+
+    /// Writes what `read` reads; units in `replaced` give way to those of `self`, all others in the file stay.
+    pub fn merge_into(&self, path: &Path) -> Result<(), Fault> {
+        let mut all = if path.exists() {
+            Inventory::read(path)?
+        } else {
+            Inventory::default()
+        };
+        all.0.extend(self.0.clone());
+        let mut text = String::new();
+        for (unit, tests) in &all.0 {
+            for (name, times) in tests {
+                for _ in 0..*times {
+                    text.push_str(&format!("{unit}\t{name}\n"));
+                }
+            }
+        }
+        fs::write(path, text).map_err(|error| Fault(format!("{}: {error}", path.display())))
+    }
+}
+
+/// The tests that are not expected to pass: unit → name → reason.
+#[derive(Default)]
+pub struct Expected(BTreeMap<String, BTreeMap<String, Reason>>);
+
+impl Expected {
+    /// Reads `unit<TAB>name<TAB>reason` lines and holds them against the inventory and README's sections.
+    pub fn read(path: &Path, inventory: &Inventory, readme: &str) -> Result<Expected, Fault> {
+        let sections: BTreeSet<&str> = readme
+            .lines()
+            .filter_map(|line| line.strip_prefix('#'))
+            .map(|line| line.trim_start_matches('#').trim())
+            .collect();
+        let mut expected = Expected::default();
+        for (number, fields) in rows(path)? {
+            let [unit, name, reason] = &fields[..] else {
+                return Err(fault(path, number, "want unit<TAB>test name<TAB>reason"));
+            };
+            let Some(reason) = Reason::parse(reason) else {
+                return Err(fault(path, number, &format!("unknown reason `{reason}`")));
+            };
+            if let Reason::Decided(section) = &reason
+                && !sections.contains(section.as_str())
+            {
+                return Err(fault(
+                    path,
+                    number,
+                    &format!("README has no section `{section}`"),
+                ));
+            }
+            let is_known = match name.as_str() {
+                WHOLE_UNIT | SET_UP => inventory.tests(unit).next().is_some(),
+                _ => inventory.times(unit, name) > 0,
+            };
+            if !is_known {
+                return Err(fault(
+                    path,
+                    number,
+                    "the inventory has no such test; take the line out",
+                ));
+            }
+            let tests = expected.0.entry(unit.clone()).or_default();
+            if tests.insert(name.clone(), reason).is_some() {
+                return Err(fault(path, number, "the test is listed twice"));
+            }
+        }
+        Ok(expected)
+    }
+
+    /// Why the test is not expected to pass, if so.
+    pub fn reason(&self, unit: &str, name: &str) -> Option<&Reason> {
+        let tests = self.0.get(unit)?;
+        tests.get(WHOLE_UNIT).or_else(|| tests.get(name))
+    }
+
+    /// Whether the unit is listed as a whole.
+    pub fn is_whole(&self, unit: &str) -> bool {
+        self.0
+            .get(unit)
+            .is_some_and(|tests| tests.contains_key(WHOLE_UNIT))
+    }
+
+    /// Names listed one by one.
+    pub fn names(&self, unit: &str) -> impl Iterator<Item = &str> {
+        let tests = self.0.get(unit).into_iter().flatten();
+        tests
+            .map(|(name, _)| name.as_str())
+            .filter(|name| *name != WHOLE_UNIT && *name != SET_UP)
+    }
+
+    pub fn has(&self, unit: &str) -> bool {
+        self.0.contains_key(unit)
+    }
+}
+
+/// The committed file of a list.
+pub fn path(list: &str, version: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/conformance")
+        .join(format!("{list}-{version}.txt"))
+}
+
+/// Numbered lines, split at tabs; empty ones and comments left out.
+fn rows(path: &Path) -> Result<Vec<(usize, Vec<String>)>, Fault> {
+    let text =
+        fs::read_to_string(path).map_err(|error| Fault(format!("{}: {error}", path.display())))?;
+    Ok(text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with("# "))
+        .map(|(index, line)| (index + 1, line.split('\t').map(str::to_string).collect()))
+        .collect())
+}
+
+fn fault(path: &Path, line: usize, message: &str) -> Fault {
+    Fault(format!("{}:{line}: {message}", path.display()))
+}
