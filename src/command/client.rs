@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::*;
 use crate::base::num;
-use crate::engine::{Blocked, Client, ClientFlags, LinkId, PauseKind};
+use crate::engine::{Blocked, Client, ClientFlags, LinkId, PauseCause, PauseKind};
 
 const CLIENT_FLAGS: u32 = NOSCRIPT | LOADING | STALE;
 const ADMIN_FLAGS: u32 = CLIENT_FLAGS | ADMIN;
@@ -526,14 +526,15 @@ fn pause(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError>
     let until = now_ms
         .checked_add(timeout as u64)
         .filter(|&until| until <= i64::MAX as u64 / 1_000_000);
-    ctx.engine.pause.start(kind, until.ok_or(out_of_range)?);
+    let until = until.ok_or(out_of_range)?;
+    ctx.engine.pause.start(PauseCause::Client, kind, until);
     ctx.reply().ok();
     Ok(())
 }
 
 /// CLIENT UNPAUSE. Reply: OK.
 fn unpause(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
-    ctx.engine.end_pause();
+    ctx.engine.end_pause(PauseCause::Client);
     ctx.reply().ok();
     Ok(())
 }

@@ -91,6 +91,7 @@ fn log_in(ctx: &mut Context<'_>, user: &[u8], password: &[u8]) -> Result<(), Com
             .get()
             .is_none_or(|secret| same_secret(password, secret));
     if !ok {
+        ctx.engine.stats.acl_access_denied_auth += 1;
         return Err(WRONG_PASSWORD);
     }
     ctx.client.flags.insert(ClientFlags::AUTHENTICATED);

@@ -65,6 +65,9 @@ impl Context<'_> {
     #[inline]
     pub fn changed(&mut self, key: &[u8], class: EventClass, event: &'static str) {
         self.engine.changed(self.client.db, key, class, event);
+        if self.engine.is_replica() && !self.client.must_obey() {
+            self.engine.own_key_changed(self.client.db, key);
+        }
     }
 
     /// The live entry of a key, for reading facts about it (see [`Engine::peek`]).
@@ -84,6 +87,9 @@ impl Context<'_> {
     pub fn changed_too(&mut self, db: usize, key: &[u8], class: EventClass, event: &'static str) {
         self.engine.touch_watched(db, key);
         self.engine.notify(class, event, key, db);
+        if self.engine.is_replica() && !self.client.must_obey() {
+            self.engine.own_key_changed(db, key);
+        }
     }
 
     /// Whether a deadline set by this client is past and so means deletion. From the master's link, and

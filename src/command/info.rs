@@ -323,7 +323,11 @@ fn memory(ctx: &mut Context<'_>, out: &mut String) {
 
 fn persistence(ctx: &mut Context<'_>, out: &mut String) {
     field(out, "loading", u8::from(ctx.engine.is_loading()));
-    field(out, "async_loading", 0);
+    field(
+        out,
+        "async_loading",
+        u8::from(ctx.engine.is_loading_aside()),
+    );
     for (name, value) in ctx.engine.rdb_info() {
         field(out, name, value);
     }
@@ -358,7 +362,7 @@ fn threads(ctx: &mut Context<'_>, out: &mut String) {
 }
 
 fn stats(ctx: &mut Context<'_>, out: &mut String) {
-    let expires_tracked = 0;
+    let expires_tracked = ctx.engine.own_expires.len();
     let stats = &ctx.engine.stats;
     let rates = &stats.rates;
     let kb = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
@@ -432,7 +436,8 @@ fn stats(ctx: &mut Context<'_>, out: &mut String) {
     field(out, "pubsub_channels", 0);
     field(out, "pubsub_patterns", 0);
     field(out, "pubsubshard_channels", 0);
-    field(out, "latest_fork_usec", stats.latest_snapshot_ns / 1000);
+    let snapshot_ns = ctx.engine.snapshot_cost.taken_ns;
+    field(out, "latest_fork_usec", snapshot_ns / 1000);
     field(out, "total_forks", stats.snapshots);
     field(out, "migrate_cached_sockets", 0);
     field(out, "slave_expires_tracked_keys", expires_tracked);

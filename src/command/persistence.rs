@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::config::ShutdownOptions;
-use crate::engine::{Blocked, ClientFlags};
+use crate::engine::{Blocked, ClientFlags, PauseCause};
 use crate::rdb::decode::{Batch, DecodeOptions, Decoded, Decoder};
 use crate::rdb::load::{LoadOptions, Loader};
 
@@ -63,7 +63,7 @@ fn save(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
 }
 
 fn save_now(ctx: &mut Context<'_>) -> Result<(), CommandError> {
-    let job = ctx.engine.save_job(ctx.host.used_memory());
+    let job = ctx.engine.save_job(ctx.host);
     let result = ctx.host.save(job);
     ctx.engine.foreground_save_ended(&result);
     result.map(|_| ()).map_err(|_| CommandError::text("ERR"))
@@ -99,8 +99,7 @@ fn bgsave(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError
         ctx.reply().simple("Background saving scheduled");
         return Ok(());
     }
-    let used_memory = ctx.host.used_memory();
-    ctx.engine.start_background_save(used_memory);
+    ctx.engine.start_background_save(ctx.host);
     ctx.reply().simple("Background saving started");
     Ok(())
 }
@@ -143,7 +142,7 @@ fn shutdown(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErr
         };
         log::info!("Shutdown manually aborted.");
         if shutdown.deadline_ms.is_some() {
-            ctx.engine.end_pause();
+            ctx.engine.end_pause(PauseCause::Shutdown);
         }
         for link in shutdown.links {
             ctx.engine

@@ -7,7 +7,9 @@ use std::fmt::Write;
 
 use super::*;
 use crate::base::num;
-use crate::engine::{Blocked, ClientFlags, Engine, Failover};
+use crate::engine::{
+    Blocked, ClientFlags, Engine, Failover, Stage, acknowledged_count, reply_acknowledged,
+};
 use crate::replication::replica::State as Link;
 use crate::replication::role::Sync;
 use crate::replication::source::{Replica, State};
@@ -50,6 +52,18 @@ pub const COMMANDS: &[Command] = &[
              completed.",
         )
         .syntax("numreplicas timeout")
+        .tips(&["request_policy:all_shards", "response_policy:agg_min"]),
+    Command::new("waitaof", 4, waitaof)
+        .flags(BLOCKING)
+        .categories(CAT_BLOCKING | CAT_CONNECTION)
+        .doc(
+            Group::Generic,
+            "7.2.0",
+            "O(1)",
+            "Blocks until all of the preceding write commands sent by the connection are written to the append-only \
+             file of the master and/or replicas.",
+        )
+        .syntax("numlocal numreplicas timeout")
         .tips(&["request_policy:all_shards", "response_policy:agg_min"]),
     Command::new("failover", -1, failover)
         .flags(ADMIN | NOSCRIPT | STALE)
@@ -186,6 +200,38 @@ fn wait(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
         ));
     }
     let replicas = args.int()?;
+    let timeout = timeout(ctx, args)?;
+    wait_for(ctx, Stage::Applied, replicas, timeout)
+}
+
+/// WAITAOF numlocal numreplicas timeout-ms
+/// Reply: array of 0 (there is no append-only file here yet, so `numlocal` must be 0) and how many replicas have this
+/// client's writes in a synced file. Errors: on a replica; numlocal; not an integer; negative timeout. O(1).
+fn waitaof(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    let local = args.int_in(
+        0,
+        1,
+        CommandError::text("ERR value is out of range, value must between 0 and 1"),
+    )?;
+    let positive = CommandError::text("ERR value is out of range, must be positive");
+    let replicas = args.int_in(0, i64::MAX, positive)?;
+    let timeout = timeout(ctx, args)?;
+    if ctx.engine.is_replica() {
+        return Err(CommandError::text(
+            "ERR WAITAOF cannot be used with replica instances. Please also note that writes to replicas are just \
+             local and are not propagated.",
+        ));
+    }
+    if local > 0 {
+        return Err(CommandError::text(
+            "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
+        ));
+    }
+    wait_for(ctx, Stage::Synced, replicas, timeout)
+}
+
+/// A timeout in milliseconds that a clock can hold; 0 for none.
+fn timeout(ctx: &Context<'_>, args: &mut Args<'_>) -> Result<i64, CommandError> {
     let timeout = num::parse_i64(args.bytes()?).ok_or(CommandError::text(
         "ERR timeout is not an integer or out of range",
     ))?;
@@ -195,10 +241,20 @@ fn wait(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
     if timeout.checked_add(ctx.now()).is_none() {
         return Err(CommandError::text("ERR timeout is out of range"));
     }
+    Ok(timeout)
+}
+
+/// Answers at once, or blocks the client until its writes have come so far at so many replicas.
+fn wait_for(
+    ctx: &mut Context<'_>,
+    stage: Stage,
+    replicas: i64,
+    timeout: i64,
+) -> Result<(), CommandError> {
     let offset = ctx.client.write_offset;
-    let count = ctx.engine.replication.source.acknowledged_count(offset) as i64;
-    if count >= replicas || ctx.client.is(ClientFlags::IN_EXEC) {
-        ctx.reply().int(count);
+    let count = acknowledged_count(&ctx.engine.replication, stage, offset);
+    if count as i64 >= replicas || ctx.client.is(ClientFlags::IN_EXEC) {
+        reply_acknowledged(ctx.client, stage, count);
         return Ok(());
     }
     let deadline_ms = match timeout {
@@ -206,6 +262,7 @@ fn wait(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
         timeout => ctx.engine.clock.mono_ms().saturating_add(timeout as u64),
     };
     ctx.client.blocked = Some(Blocked::Wait {
+        stage,
         replicas,
         offset,
         deadline_ms,
@@ -292,6 +349,14 @@ fn replconf(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErr
         let (option, value) = (args.bytes()?, args.bytes()?);
         if option.eq_ignore_ascii_case(b"ack") {
             acknowledge(ctx, value);
+            if args.take("fack") && ctx.client.is(ClientFlags::REPLICA) {
+                let synced = args.int()?;
+                let link = ctx.client.link;
+                ctx.engine
+                    .replication
+                    .source
+                    .acknowledge_synced(link, synced);
+            }
             return Ok(());
         }
         if option.eq_ignore_ascii_case(b"getack") {

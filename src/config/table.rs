@@ -226,7 +226,7 @@ directives! {
     repl_backlog_size: i64 = 1048576, "repl-backlog-size", Memory(1, i64::MAX), 0, Works;
     repl_backlog_ttl: i64 = 3600, "repl-backlog-ttl", Range(0, i64::MAX), 0, Works;
     repl_disable_tcp_nodelay: bool = false, "repl-disable-tcp-nodelay", Any, 0, StoredOnly;
-    repl_diskless_load: DisklessLoad = DisklessLoad::Disabled, "repl-diskless-load", Any, 0, StoredOnly;
+    repl_diskless_load: DisklessLoad = DisklessLoad::Disabled, "repl-diskless-load", Any, 0, Works;
     repl_diskless_sync: bool = true, "repl-diskless-sync", Any, 0, Works;
     repl_diskless_sync_delay: i64 = 5, "repl-diskless-sync-delay", Range(0, I32_MAX), 0, Works;
     repl_diskless_sync_max_replicas: i64 = 0, "repl-diskless-sync-max-replicas", Range(0, I32_MAX), 0, Works;

@@ -99,7 +99,10 @@ impl Machine {
         }
         guards::check(&self.engine, client, entry)?;
         let maxmemory = self.engine.config.maxmemory;
-        if maxmemory > 0 && entry.command.is(DENYOOM) && host.used_memory() as u64 > maxmemory {
+        if maxmemory > 0
+            && guards::denied_out_of_memory(client, entry)
+            && host.used_memory() as u64 > maxmemory
+        {
             return Err(CommandError::text(
                 "OOM command not allowed when used memory > 'maxmemory'.",
             ));
@@ -166,6 +169,8 @@ impl Machine {
             self.feed_monitors(client, &args);
         }
         let view = args.clone();
+        let probe_start_ns = (self.engine.snapshot_cost.probes() && entry.command.is(WRITE))
+            .then(|| host.thread_cpu_ns());
         let mut context = Context {
             engine: &mut self.engine,
             client,
@@ -173,9 +178,14 @@ impl Machine {
             command: entry,
         };
         let result = (entry.command.handler)(&mut context, &mut args);
+        if let Some(start_ns) = probe_start_ns {
+            let cpu_ns = host.thread_cpu_ns().saturating_sub(start_ns);
+            self.engine.snapshot_cost.wrote(cpu_ns);
+        }
         let failed = result.is_err();
         if let Err(error) = result {
             if client.is(ClientFlags::MASTER) {
+                self.engine.stats.unexpected_error_replies += 1;
                 log::warn!(
                     "== CRITICAL == This replica is sending an error to its master: '{error}' after processing the \
                      command '{}'",
@@ -194,6 +204,7 @@ impl Machine {
             .command_done(entry.id as usize, taken_ns, failed);
         if !self.in_exec {
             self.engine.clock.mono_ns = end_ns;
+            self.engine.stats.eventloop_command_ns += taken_ns;
         }
         if !entry.command.is(SKIP_SLOWLOG) {
             self.note_slow(client, &view, taken_ns);

@@ -29,8 +29,8 @@ impl Machine {
         if self.engine.cron_paused {
             return PERIOD_NS;
         }
-        if self.engine.pause.is_set() {
-            self.check_pause();
+        if self.engine.pause.is_set() && self.engine.pause.end_passed(now_ns / 1_000_000) {
+            self.engine.resume_postponed();
         }
         let more_due = self.maintain(host);
         if now_ns >= self.cron.next_ns {
@@ -45,17 +45,6 @@ impl Machine {
             until = until.min(pause_ms.saturating_mul(1_000_000));
         }
         until.saturating_sub(self.engine.clock.mono_ns)
-    }
-
-    fn check_pause(&mut self) {
-        if self
-            .engine
-            .pause
-            .kind(self.engine.clock.mono_ms())
-            .is_none()
-        {
-            self.engine.end_pause();
-        }
     }
 
     /// Keeps the time indexes and what awaits freeing in motion: once a millisecond, or at once while there
@@ -79,14 +68,19 @@ impl Machine {
         let deletes = self.engine.counts_exactly()
             && !self.engine.is_loading()
             && !self.engine.pause.stops_expiry(self.engine.clock.mono_ms());
+        if !self.engine.own_expires.is_empty() {
+            self.engine.reclaim_own_keys();
+        }
         let start_ns = host.monotonic_ns();
         let mut more = false;
+        let mut deleted = false;
         for db in 0..self.engine.keyspace.count() {
             if self.engine.keyspace.expires_len(db) == 0 {
                 continue;
             }
             more |= self.engine.keyspace.maintain(db, now);
             while deletes && self.engine.keyspace.due_count(db, now) > 0 {
+                deleted = true;
                 for _ in 0..RECLAIM_STEP {
                     let Some(key) = self.engine.keyspace.next_due(db, now) else {
                         break;
@@ -98,9 +92,13 @@ impl Machine {
                 let spent_ns = host.monotonic_ns() - start_ns;
                 if spent_ns >= RECLAIM_BUDGET_NS {
                     self.engine.stats.expire_cycle_cpu_ns += spent_ns;
+                    self.engine.stats.expired_time_cap_reached_count += 1;
                     return true;
                 }
             }
+        }
+        if deleted {
+            self.engine.stats.expire_cycle_cpu_ns += host.monotonic_ns() - start_ns;
         }
         more
     }

@@ -210,14 +210,25 @@ fn saving_works(
     ))
 }
 
-/// While a data set is loaded only what does not look at it is answered.
+/// While a data set is loaded only what does not look at it is answered; while one is loaded aside, all but what
+/// would meddle with it.
 #[inline]
 fn not_loading(
     engine: &Engine,
-    _: &Client,
+    client: &Client,
     entry: &'static Registered,
 ) -> Result<(), CommandError> {
-    if !engine.is_loading() || entry.command.is(LOADING) {
+    let Some(loading) = &engine.persistence.loading else {
+        return Ok(());
+    };
+    let denied = match loading.serves_old {
+        false => denied_without(client, entry, LOADING),
+        true => {
+            entry.command.is(NO_ASYNC_LOADING)
+                || (is_exec(client, entry) && client.transaction.flags & NO_ASYNC_LOADING != 0)
+        }
+    };
+    if !denied {
         return Ok(());
     }
     Err(CommandError::text(
@@ -225,13 +236,32 @@ fn not_loading(
     ))
 }
 
+/// Whether it is an EXEC that has a queue.
+#[inline]
+fn is_exec(client: &Client, entry: &'static Registered) -> bool {
+    client.is(ClientFlags::MULTI) && entry.command.is(RUNS_IN_MULTI) && entry.command.name == "exec"
+}
+
 /// Whether the command writes, or is an EXEC whose queue does.
 #[inline]
 fn writes(client: &Client, entry: &'static Registered) -> bool {
-    entry.command.is(WRITE)
-        || (client.is(ClientFlags::MULTI)
-            && client.transaction.flags & WRITE != 0
-            && entry.command.name == "exec")
+    entry.command.is(WRITE) || (is_exec(client, entry) && client.transaction.flags & WRITE != 0)
+}
+
+/// Whether the command lacks a flag, or is an EXEC of which some queued command does.
+#[inline]
+fn denied_without(client: &Client, entry: &'static Registered, flag: u32) -> bool {
+    !entry.command.is(flag)
+        || (is_exec(client, entry) && client.transaction.missing_flags & flag != 0)
+}
+
+/// Whether memory over the limit forbids the command: one that may need more, an EXEC with such a one, and
+/// whatever a transaction would queue.
+#[inline]
+pub(super) fn denied_out_of_memory(client: &Client, entry: &'static Registered) -> bool {
+    entry.command.is(DENYOOM)
+        || (is_exec(client, entry) && client.transaction.flags & DENYOOM != 0)
+        || (client.is(ClientFlags::MULTI) && !entry.command.is(RUNS_IN_MULTI))
 }
 
 /// What only concerns masters that want replicas, replicas, and the links of replicas.
@@ -285,7 +315,7 @@ fn replication_allows(
         ));
     }
     if !config.replica_serve_stale_data
-        && !command.is(STALE)
+        && denied_without(client, entry, STALE)
         && crate::command::replication::is_stale(engine)
     {
         return Err(CommandError::text(
@@ -305,9 +335,8 @@ pub(super) fn paused(engine: &Engine, client: &Client, entry: &'static Registere
         None => false,
         Some(PauseKind::All) => true,
         Some(PauseKind::Write) => {
-            let exec_writes = entry.command.is(RUNS_IN_MULTI)
-                && entry.command.name == "exec"
-                && client.transaction.flags & (WRITE | MAY_REPLICATE) != 0;
+            let exec_writes =
+                is_exec(client, entry) && client.transaction.flags & (WRITE | MAY_REPLICATE) != 0;
             entry.command.is(WRITE | MAY_REPLICATE) || exec_writes
         }
     }

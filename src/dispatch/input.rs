@@ -50,6 +50,7 @@ impl Machine {
             return;
         };
         client.bytes_in += bytes.len() as u64;
+        self.engine.stats.reads_processed += 1;
         client.active_ms = self.engine.now();
         let bytes = if client.is(ClientFlags::MASTER) {
             &bytes[self.master_input(&mut client, bytes)..]

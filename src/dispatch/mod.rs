@@ -6,7 +6,8 @@
 //! 2. [`Machine::open`], [`Machine::input`], [`Machine::closed`] as events come,
 //! 3. [`Machine::end_round`], which runs timers, expiry and unblocked clients,
 //! 4. for each link of `engine.dirty_links`: writes what [`Machine::output`] gives, reports it by
-//!    [`Machine::wrote`]; then carries out `engine.actions`.
+//!    [`Machine::wrote`]; then carries out `engine.actions`,
+//! 5. [`Machine::round_ended`], before it sleeps.
 
 mod call;
 mod cron;
@@ -42,6 +43,7 @@ pub struct Machine {
     pub engine: Engine,
     renamed: Renamed,
     batch: input::Batch,
+    round_start_ns: u64,
     ranges: Vec<Range>,
     cron: cron::Cron,
     /// Inside EXEC: the clock stands still and propagation gathers.
@@ -74,6 +76,7 @@ impl Machine {
             engine,
             renamed,
             batch: input::Batch::default(),
+            round_start_ns: mono_ns,
             ranges: Vec::new(),
             cron: cron::Cron::default(),
             in_exec: false,
@@ -86,6 +89,7 @@ impl Machine {
     /// Reads the clocks: the wall clock once a round, so that all of a round's instants agree.
     pub fn begin_round(&mut self, host: &mut dyn Host) {
         let mono_ns = host.monotonic_ns();
+        self.round_start_ns = mono_ns;
         self.engine.set_clock(Clock {
             mono_ns,
             offset_us: host.unix_us() - (mono_ns / 1000) as i64,
@@ -159,6 +163,13 @@ impl Machine {
         sleep_ns
     }
 
+    /// The round is over: its time goes to INFO's figures of the loop.
+    pub fn round_ended(&mut self, host: &mut dyn Host) {
+        let totals = &mut self.engine.stats.totals;
+        totals.eventloop_cycles += 1;
+        totals.eventloop_ns += host.monotonic_ns().saturating_sub(self.round_start_ns);
+    }
+
     /// The next bytes to write to a link; empty when all is written.
     pub fn output(&self, link: LinkId) -> &[u8] {
         match self.engine.clients.get(link) {
@@ -176,6 +187,7 @@ impl Machine {
             return false;
         };
         client.bytes_out += bytes as u64;
+        self.engine.stats.writes_processed += u64::from(bytes > 0);
         if client.is(ClientFlags::REPLICA) {
             self.engine.stats.net_repl_output_bytes += bytes as u64;
             if client.unsent() == 0 {

@@ -8,7 +8,9 @@
 use std::collections::VecDeque;
 
 use super::Machine;
-use crate::engine::{Action, Blocked, Host, LoadResult, Loading, PauseKind, SaveError, Shutdown};
+use crate::engine::{
+    Action, Blocked, Host, LoadResult, Loading, PauseCause, PauseKind, SaveError, Shutdown,
+};
 use crate::keyspace::Keyspace;
 use crate::rdb::decode::{Batch, DecodeOptions};
 use crate::rdb::encode::Written;
@@ -53,6 +55,7 @@ impl Machine {
             started_s: self.engine.now() / 1000,
             bytes_total,
             bytes: 0,
+            serves_old: false,
         });
         let now = self.engine.now();
         let keyspace = self.engine.keyspace.detached(now);
@@ -159,7 +162,7 @@ impl Machine {
     /// Starts a background save that was scheduled; `timers`: or that a save point asks for.
     pub(super) fn run_saves(&mut self, timers: bool, host: &mut dyn Host) {
         if (timers || self.engine.persistence.scheduled) && self.engine.background_save_due() {
-            self.engine.start_background_save(host.used_memory());
+            self.engine.start_background_save(host);
         }
     }
 
@@ -178,7 +181,7 @@ impl Machine {
             return;
         };
         if shutdown.deadline_ms.is_some() {
-            self.engine.end_pause();
+            self.engine.end_pause(PauseCause::Shutdown);
         }
         if self.shut_down(&shutdown, host) {
             self.engine.actions.push(Action::Exit(0));
@@ -209,7 +212,9 @@ impl Machine {
         match shutdown.deadline_ms {
             None => {
                 shutdown.deadline_ms = Some(now_ms + timeout_ms);
-                engine.pause.start(PauseKind::Write, now_ms + timeout_ms);
+                engine
+                    .pause
+                    .start(PauseCause::Shutdown, PauseKind::Write, now_ms + timeout_ms);
                 engine.replication.request_acks();
                 log::info!("Waiting for replicas before shutting down.");
                 true
@@ -226,7 +231,7 @@ impl Machine {
         let wanted = options.save || (!options.nosave && !self.engine.config.save.0.is_empty());
         if wanted && !self.engine.is_loading() {
             log::warn!("Saving the final RDB snapshot before exiting.");
-            let job = self.engine.save_job(host.used_memory());
+            let job = self.engine.save_job(host);
             let result = host.save(job);
             self.engine.foreground_save_ended(&result);
             if result.is_err() {

@@ -6,7 +6,11 @@
 //! commands run like others, and their bytes are copied to the stream at transaction boundaries.
 
 use super::{LinkFacts, Machine};
-use crate::engine::{Action, Blocked, Client, ClientFlags, Host, LinkId};
+use crate::config::DisklessLoad;
+use crate::engine::{
+    Action, Blocked, Client, ClientFlags, Host, LinkId, Loading, acknowledged_count,
+    reply_acknowledged,
+};
 use crate::keyspace::Keyspace;
 use crate::rdb::decode::{Batch, Decoded, Decoder};
 use crate::rdb::load::{LoadOptions, Loader};
@@ -136,8 +140,8 @@ impl Machine {
                     self.progress.origin = origin;
                     Ok(())
                 }
-                Event::PayloadStart { .. } => {
-                    self.begin_load();
+                Event::PayloadStart { bytes } => {
+                    self.begin_load(bytes);
                     Ok(())
                 }
                 Event::Payload(part) => self.load(&part),
@@ -172,7 +176,9 @@ impl Machine {
         bytes.len()
     }
 
-    fn begin_load(&mut self) {
+    /// The data set of a full sync begins. Clients are answered LOADING until it is in, or with repl-diskless-load
+    /// swapdb from the old one.
+    fn begin_load(&mut self, bytes: Option<u64>) {
         let decoder = Decoder::new(self.decode_options());
         let engine = &mut self.engine;
         let now = engine.now();
@@ -189,19 +195,34 @@ impl Machine {
             loader: Loader::new(load),
             complete: false,
         }));
+        self.engine.persistence.loading = Some(Loading {
+            started_s: now / 1000,
+            bytes_total: bytes.unwrap_or(0),
+            bytes: 0,
+            serves_old: self.engine.config.repl_diskless_load == DisklessLoad::SwapDb,
+        });
         log::info!("MASTER <-> REPLICA sync: Loading DB in memory");
     }
 
     fn load(&mut self, part: &[u8]) -> Result<(), String> {
+        if let Some(loading) = &mut self.engine.persistence.loading {
+            loading.bytes += part.len() as u64;
+        }
         match &mut self.progress.load {
             Some(load) => load.feed(part),
             None => Err("payload without a beginning".into()),
         }
     }
 
+    fn take_load(&mut self) -> Option<Box<Load>> {
+        let load = self.progress.load.take()?;
+        self.engine.persistence.loading = None;
+        Some(load)
+    }
+
     /// The payload is complete: the data set it brought takes the place of ours.
     fn end_load(&mut self, client: &mut Client) -> Result<(), String> {
-        let Some(mut load) = self.progress.load.take() else {
+        let Some(mut load) = self.take_load() else {
             return Err("payload without a beginning".into());
         };
         if !load.complete {
@@ -255,7 +276,7 @@ impl Machine {
     /// A link is gone: what was under way for it ends.
     pub(super) fn replication_closed(&mut self, client: &Client) {
         if self.engine.master_link == Some(client.link) {
-            self.progress.load = None;
+            self.take_load();
             self.progress.unapplied = Vec::new();
         }
         self.engine.link_closed(client);
@@ -318,7 +339,7 @@ impl Machine {
         let Some((job, greetings)) = started else {
             return;
         };
-        let sync = engine.sync_job(&job, host.used_memory());
+        let sync = engine.sync_job(&job, host);
         engine.actions.push(Action::Sync(Box::new(sync)));
         let head = match job.framing {
             Framing::Mark(mark) => [b"$EOF:".as_slice(), &mark, b"\r\n"].concat(),
@@ -395,7 +416,7 @@ impl Machine {
 
     /// What time alone brings about; runs with the slow timer.
     pub(super) fn replication_cron(&mut self) {
-        if self.engine.is_loading() {
+        if self.load.is_some() {
             return;
         }
         let now = self.engine.now();
@@ -449,6 +470,7 @@ impl Machine {
                 continue;
             };
             let Some(Blocked::Wait {
+                stage,
                 replicas,
                 offset,
                 deadline_ms,
@@ -456,16 +478,16 @@ impl Machine {
             else {
                 continue;
             };
-            let count = engine.replication.source.acknowledged_count(offset) as i64;
+            let count = acknowledged_count(&engine.replication, stage, offset);
             let over = deadline_ms != 0 && now_ms >= deadline_ms;
-            if count < replicas && !over {
+            if (count as i64) < replicas && !over {
                 engine.waiting.push(link);
                 if deadline_ms != 0 {
                     next = Some(next.map_or(deadline_ms, |other: u64| other.min(deadline_ms)));
                 }
                 continue;
             }
-            client.reply.int(count);
+            reply_acknowledged(client, stage, count);
             client.blocked = None;
             client.flags.remove(ClientFlags::BLOCKED);
             engine.ready.push(link);

@@ -28,6 +28,7 @@ impl Machine {
             }
             client.transaction.bytes += bytes.len();
             client.transaction.flags |= entry.command.flags;
+            client.transaction.missing_flags |= !entry.command.flags;
             client.transaction.commands.push(QueuedCommand {
                 command: entry.id,
                 bytes,
@@ -92,11 +93,11 @@ impl Machine {
         client.last_command = Some(self.exec.id);
         client.commands += 1;
         let end_ns = host.monotonic_ns();
-        self.engine.stats.command_done(
-            self.exec.id as usize,
-            end_ns.saturating_sub(start_ns),
-            false,
-        );
+        let taken_ns = end_ns.saturating_sub(start_ns);
+        self.engine
+            .stats
+            .command_done(self.exec.id as usize, taken_ns, false);
+        self.engine.stats.eventloop_command_ns += taken_ns;
         self.engine.clock.mono_ns = end_ns;
     }
 

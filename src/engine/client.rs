@@ -67,13 +67,24 @@ bitflags::bitflags! {
     }
 }
 
+/// How far a write has come at a replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Executed.
+    Applied,
+    /// Synced to its append-only file.
+    Synced,
+}
+
 /// Why a client's input waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Blocked {
     /// CLIENT PAUSE: the postponed command is run again when the pause ends.
     Paused,
-    /// WAIT: until `replicas` have acknowledged `offset`, or the deadline (0: none).
+    /// WAIT, WAITAOF: until `replicas` have acknowledged `offset`, or the deadline (0: none).
     Wait {
+        /// What they must have done with it.
+        stage: Stage,
         /// Replicas asked for.
         replicas: i64,
         /// Replication offset they must acknowledge.
@@ -103,6 +114,8 @@ pub struct Transaction {
     pub commands: Vec<QueuedCommand>,
     /// Flags of all queued commands, or-ed.
     pub flags: u32,
+    /// Flags that some queued command lacks, or-ed.
+    pub missing_flags: u32,
     /// Bytes held by the queue.
     pub bytes: usize,
 }

@@ -7,7 +7,7 @@
 //!
 //! Source: the documentation of FAILOVER and the replies of redis-server 8.0.
 
-use super::{Engine, PauseKind};
+use super::{Engine, PauseCause, PauseKind};
 use crate::replication::source::State;
 
 /// A failover under way.
@@ -60,7 +60,8 @@ impl Engine {
             None => log::info!("FAILOVER requested."),
         }
         self.failover = Some(failover);
-        self.pause.start(PauseKind::Write, u64::MAX);
+        self.pause
+            .start(PauseCause::Failover, PauseKind::Write, u64::MAX);
         self.replication.request_acks();
     }
 
@@ -73,7 +74,7 @@ impl Engine {
         if failover.handing_over {
             self.promote();
         }
-        self.end_pause();
+        self.end_pause(PauseCause::Failover);
     }
 
     /// Takes the next step when its time has come; returns when to look again, monotonic
@@ -91,7 +92,7 @@ impl Engine {
             if done {
                 log::info!("Failover complete: the new master has taken over.");
                 self.failover = None;
-                self.end_pause();
+                self.end_pause(PauseCause::Failover);
             } else if refused {
                 self.abort_failover("Failover target rejected psync request");
             }

@@ -63,6 +63,8 @@ pub type OpenFile = (Box<dyn Read>, u64);
 pub trait Host {
     /// Nanoseconds of a clock that never goes back.
     fn monotonic_ns(&mut self) -> u64;
+    /// Processor time of the calling thread, nanoseconds; a system call.
+    fn thread_cpu_ns(&mut self) -> u64;
     /// Microseconds since 1970 by the wall clock.
     fn unix_us(&mut self) -> i64;
     /// Stops everything for so long (DEBUG SLEEP).

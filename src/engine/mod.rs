@@ -9,23 +9,27 @@ mod client;
 mod databases;
 mod failover;
 mod host;
+mod own_expires;
 mod pause;
 mod persistence;
 mod propagation;
 mod replicate;
 mod shutdown;
+mod snapshot_cost;
 mod watch;
 
 pub use client::{
-    Blocked, Client, ClientFlags, Clients, CommandId, LinkId, QueuedCommand, Transaction,
+    Blocked, Client, ClientFlags, Clients, CommandId, LinkId, QueuedCommand, Stage, Transaction,
 };
 pub use failover::Failover;
 pub use host::{Clock, Host, MemoryFacts, OpenFile, ProcessFacts};
-pub use pause::{Pause, PauseKind};
+pub use own_expires::OwnExpires;
+pub use pause::{Pause, PauseCause, PauseKind};
 pub use persistence::{Background, LoadResult, Loading, Persistence, SaveError, SaveJob};
 pub use propagation::{Pending, encode_command};
 pub use replicate::SyncJob;
 pub use shutdown::Shutdown;
+pub use snapshot_cost::SnapshotCost;
 pub use watch::Watched;
 
 use crate::base::prng::Prng;
@@ -117,6 +121,8 @@ pub struct Engine {
     pub access_word: u32,
     /// Saving and loading.
     pub persistence: Persistence,
+    /// What the last snapshot cost.
+    pub snapshot_cost: SnapshotCost,
     /// A shutdown for the end of the round.
     pub shutdown: Option<Shutdown>,
     /// Role, replicas, the stream.
@@ -127,6 +133,8 @@ pub struct Engine {
     pub waiting: Vec<LinkId>,
     /// FAILOVER.
     pub failover: Option<Failover>,
+    /// What a writable replica's clients have given a deadline.
+    pub own_expires: OwnExpires,
     /// For the shell.
     pub actions: Vec<Action>,
 }
@@ -162,11 +170,13 @@ impl Engine {
             active_expire: true,
             access_word: access::lru_word(clock.unix_ms()),
             persistence: Persistence::new(clock.unix_ms()),
+            snapshot_cost: SnapshotCost::default(),
             shutdown: None,
             replication,
             master_link: None,
             waiting: Vec::new(),
             failover: None,
+            own_expires: OwnExpires::default(),
             actions: Vec::new(),
             config,
         }
@@ -204,10 +214,16 @@ impl Engine {
         self.active_expire && !self.is_replica()
     }
 
-    /// Whether a data set is being loaded.
+    /// Whether a data set is being loaded and clients have to wait for it.
     #[inline]
     pub fn is_loading(&self) -> bool {
-        self.persistence.loading.is_some()
+        matches!(&self.persistence.loading, Some(loading) if !loading.serves_old)
+    }
+
+    /// Whether a data set is being loaded while clients are served from the old one.
+    #[inline]
+    pub fn is_loading_aside(&self) -> bool {
+        matches!(&self.persistence.loading, Some(loading) if loading.serves_old)
     }
 
     /// Directives have new values: what the engine derives from them follows.
@@ -331,9 +347,6 @@ impl Engine {
         if self.keyspace.expires_len(db) == 0 {
             return false;
         }
-        if self.keyspace.expires_len(db) == 0 {
-            return false;
-        }
         match self
             .keyspace
             .find(db, key)
@@ -423,9 +436,14 @@ impl Engine {
     #[inline]
     pub fn notify(&mut self, _class: EventClass, _event: &'static str, _key: &[u8], _db: usize) {}
 
-    /// Ends CLIENT PAUSE; the commands it postponed run at the end of the round.
-    pub fn end_pause(&mut self) {
-        self.pause.end();
+    /// Ends the pause of a cause; what it postponed is tried again at the end of the round.
+    pub fn end_pause(&mut self, cause: PauseCause) {
+        self.pause.end(cause);
+        self.resume_postponed();
+    }
+
+    /// Tries postponed commands again: another pause may hold them still.
+    pub fn resume_postponed(&mut self) {
         for client in self.clients.iter_mut() {
             if client.blocked == Some(Blocked::Paused) {
                 client.blocked = None;
@@ -444,9 +462,9 @@ impl Engine {
             client
                 .reply
                 .error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
-        } else {
-            // WAIT answers how many replicas have acknowledged.
-            client.reply.int(0);
+        } else if let Some(Blocked::Wait { stage, offset, .. }) = client.blocked {
+            let count = acknowledged_count(&self.replication, stage, offset);
+            reply_acknowledged(client, stage, count);
         }
         self.waiting.retain(|&other| other != link);
         client.blocked = None;
@@ -498,6 +516,23 @@ impl Engine {
             }
         }
     }
+}
+
+/// Replicas at which a write has come so far.
+pub(crate) fn acknowledged_count(replication: &Replication, stage: Stage, offset: i64) -> usize {
+    match stage {
+        Stage::Applied => replication.source.applied_count(offset),
+        Stage::Synced => replication.source.synced_count(offset),
+    }
+}
+
+/// The reply of WAIT, or of WAITAOF: there is no append-only file here, so never a local acknowledgement.
+pub(crate) fn reply_acknowledged(client: &mut Client, stage: Stage, replicas: usize) {
+    if stage == Stage::Synced {
+        client.reply.array(2);
+        client.reply.int(0);
+    }
+    client.reply.int(replicas as i64);
 }
 
 /// Notes an access in an entry's access word: when under LRU, how often under LFU.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Action, Engine};
+use super::{Action, Engine, Host, OwnExpires};
 use crate::base::time::UnixMs;
 use crate::config::{MaxmemoryPolicy, REDIS_VERSION};
 use crate::keyspace::{Keyspace, Snapshot};
@@ -91,6 +91,8 @@ pub struct Loading {
     pub bytes_total: u64,
     /// Bytes loaded.
     pub bytes: u64,
+    /// Clients are served from the old data set meanwhile (repl-diskless-load swapdb).
+    pub serves_old: bool,
 }
 
 /// Facts about saving and loading.
@@ -151,8 +153,9 @@ impl Engine {
     }
 
     /// A save of the data set as it is now, to the configured file.
-    pub fn save_job(&mut self, used_memory: usize) -> SaveJob {
+    pub fn save_job(&mut self, host: &mut dyn Host) -> SaveJob {
         let now = self.now();
+        let used_memory = host.used_memory();
         let dialect = Dialect::Redis(crate::rdb::VERSION);
         self.persistence.jobs += 1;
         SaveJob {
@@ -163,7 +166,7 @@ impl Engine {
             progress: Arc::default(),
             key_delay_us: self.config.rdb_key_save_delay,
             syncs_often: self.config.rdb_save_incremental_fsync,
-            snapshot: self.keyspace.snapshot(),
+            snapshot: self.snapshot(host),
         }
     }
 
@@ -214,9 +217,9 @@ impl Engine {
     }
 
     /// Takes the snapshot and asks for its saving. There must be none running.
-    pub fn start_background_save(&mut self, used_memory: usize) {
+    pub fn start_background_save(&mut self, host: &mut dyn Host) {
         assert!(self.persistence.background.is_none());
-        let job = self.save_job(used_memory);
+        let job = self.save_job(host);
         let started_s = self.now() / 1000;
         self.persistence.scheduled = false;
         self.persistence.last_attempt_s = started_s;
@@ -316,6 +319,7 @@ impl Engine {
     /// A data set was loaded: it replaces the one there is. Watched keys count as changed.
     pub fn take_data_set(&mut self, keyspace: Keyspace, loaded: &Loaded) {
         self.keyspace.replace(keyspace);
+        self.own_expires = OwnExpires::default();
         self.loaded(loaded);
     }
 
@@ -399,6 +403,14 @@ impl Engine {
             (
                 "rdb_last_cow_size",
                 persistence.last_copied_bytes.to_string(),
+            ),
+            (
+                "rdb_last_snapshot_usec",
+                (self.snapshot_cost.taken_ns / 1000).to_string(),
+            ),
+            (
+                "rdb_last_cow_first_write_usec",
+                (self.snapshot_cost.first_write_ns / 1000).to_string(),
             ),
             (
                 "rdb_last_load_keys_expired",

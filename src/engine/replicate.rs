@@ -3,7 +3,7 @@
 //! The state is [`Replication`](crate::replication::role::Replication); here it meets clients,
 //! directives and the shell's actions. What must run commands is in `dispatch/replication.rs`.
 
-use super::{Action, Blocked, Client, ClientFlags, Engine, LinkId};
+use super::{Action, Blocked, Client, ClientFlags, Engine, Host, LinkId, OwnExpires};
 use crate::base::time::UnixMs;
 use crate::keyspace::Snapshot;
 use crate::rdb::Dialect;
@@ -149,6 +149,7 @@ impl Engine {
         let fresh = self.fresh_id();
         let links = self.replication.promote(fresh, self.now());
         self.close_links(&links);
+        self.own_expires = OwnExpires::default();
         self.config.replicaof.0 = None;
         self.drop_master_link();
         self.actions.push(Action::Role(false));
@@ -228,16 +229,16 @@ impl Engine {
     }
 
     /// Takes the snapshot for a job that starts now.
-    pub fn sync_job(&mut self, job: &Job, used_memory: usize) -> SyncJob {
+    pub fn sync_job(&mut self, job: &Job, host: &mut dyn Host) -> SyncJob {
         // What we hold so far needs no newer version, and Redis 7.0 reads no newer one.
         let dialect = Dialect::Redis(10);
         let point = self.replication_point();
-        let options = self.encode_options(dialect, used_memory, point.as_ref());
+        let options = self.encode_options(dialect, host.used_memory(), point.as_ref());
         self.stats.sync_full += job.links.len() as u64;
         SyncJob {
             id: job.id,
             framing: job.framing,
-            snapshot: self.keyspace.snapshot(),
+            snapshot: self.snapshot(host),
             now: self.now(),
             options,
             key_delay_us: self.config.rdb_key_save_delay,

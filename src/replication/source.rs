@@ -212,6 +212,8 @@ pub struct Replica {
     pub streaming: bool,
     /// The offset it acknowledged.
     pub ack_offset: i64,
+    /// The offset up to which its append-only file is synced; 0 when it has none.
+    pub synced_offset: i64,
     /// When it last acknowledged, ms.
     pub ack_ms: i64,
     /// Asked with SYNC: never acknowledges and reads no `+FULLRESYNC`.
@@ -348,6 +350,7 @@ impl Source {
             sent: offset.unwrap_or(0),
             streaming: offset.is_some(),
             ack_offset: 0,
+            synced_offset: 0,
             ack_ms: now,
             old,
             waits_since_ms: now,
@@ -558,11 +561,26 @@ impl Source {
             .min()
     }
 
+    /// REPLCONF ACK … FACK: the replica's append-only file is synced up to `offset`.
+    pub fn acknowledge_synced(&mut self, link: LinkId, offset: i64) {
+        if let Some(replica) = self.get_mut(link) {
+            replica.synced_offset = replica.synced_offset.max(offset);
+        }
+    }
+
     /// Replicas that acknowledged `offset`.
-    pub fn acknowledged_count(&self, offset: i64) -> usize {
-        let has =
-            |replica: &&Replica| replica.state == State::Online && replica.ack_offset >= offset;
-        self.replicas.iter().filter(has).count()
+    pub fn applied_count(&self, offset: i64) -> usize {
+        self.online_count(|replica| replica.ack_offset >= offset)
+    }
+
+    /// Replicas whose append-only file is synced up to `offset`.
+    pub fn synced_count(&self, offset: i64) -> usize {
+        self.online_count(|replica| replica.synced_offset >= offset)
+    }
+
+    fn online_count(&self, has: impl Fn(&Replica) -> bool) -> usize {
+        let counts = |replica: &&Replica| replica.state == State::Online && has(replica);
+        self.replicas.iter().filter(counts).count()
     }
 
     /// Replicas that are online and not late (`min-replicas-max-lag`).
@@ -773,17 +791,17 @@ mod tests {
         assert!(source.detach(1));
         assert!(source.payload_ended(job.id, true, 6000).is_empty());
         assert_eq!(source.reads_from(0), None);
-        assert_eq!(source.acknowledged_count(0), 1);
+        assert_eq!(source.applied_count(0), 1);
         assert!(source.acknowledge(0, 5, 7000));
         assert_eq!(source.reads_from(0), Some(5));
         source.sent(0, 3);
         assert_eq!(
-            (source.reads_from(0), source.acknowledged_count(6)),
+            (source.reads_from(0), source.applied_count(6)),
             (Some(8), 0)
         );
         assert!(source.acknowledge(0, 8, 7500));
         assert!(!source.acknowledge(0, 8, 7500));
-        assert_eq!(source.acknowledged_count(8), 1);
+        assert_eq!(source.applied_count(8), 1);
         assert_eq!(
             (
                 source.get(0).unwrap().lag_s(9600),

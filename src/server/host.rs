@@ -64,6 +64,10 @@ impl Host for OsHost {
         self.ticks.now_ns()
     }
 
+    fn thread_cpu_ns(&mut self) -> u64 {
+        clock::thread_cpu().as_nanos() as u64
+    }
+
     fn unix_us(&mut self) -> i64 {
         clock::unix_us()
     }

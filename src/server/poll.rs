@@ -203,13 +203,10 @@ impl Shell {
         }
         let mut sleep_ns = 0;
         loop {
-            let busy = match self.wait(sleep_ns) {
-                Ok(busy) => busy,
-                Err(error) => {
-                    log::error!("poll: {error}");
-                    return ExitCode::FAILURE;
-                }
-            };
+            if let Err(error) = self.wait(sleep_ns) {
+                log::error!("poll: {error}");
+                return ExitCode::FAILURE;
+            }
             self.machine.begin_round(&mut self.host);
             self.handle_events();
             self.read_queued();
@@ -226,12 +223,12 @@ impl Shell {
             if more_to_sync || !self.unread.is_empty() {
                 sleep_ns = 0;
             }
-            let _ = busy;
+            self.machine.round_ended(&mut self.host);
         }
     }
 
-    /// Polls for at most `sleep_ns`, spinning first when that pays. True when there are events.
-    fn wait(&mut self, sleep_ns: u64) -> std::io::Result<bool> {
+    /// Polls for at most `sleep_ns`, spinning first when that pays.
+    fn wait(&mut self, sleep_ns: u64) -> std::io::Result<()> {
         let spin_us = if self.may_ever_spin {
             self.machine.engine.config.io_spin_us
         } else {
@@ -244,7 +241,7 @@ impl Shell {
                 self.poll_for(Duration::ZERO)?;
                 if !self.events.is_empty() {
                     self.spin_credit = (self.spin_credit + SPIN_GAIN).min(SPIN_CREDIT_MAX);
-                    return Ok(true);
+                    return Ok(());
                 }
                 if clock::monotonic_ns() - start_ns >= spin_ns {
                     break;
@@ -252,8 +249,7 @@ impl Shell {
             }
             self.spin_credit -= 1;
         }
-        self.poll_for(Duration::from_nanos(sleep_ns))?;
-        Ok(!self.events.is_empty())
+        self.poll_for(Duration::from_nanos(sleep_ns))
     }
 
     /// Whether the last round was busy and spins have lately found work.

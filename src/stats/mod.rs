@@ -77,7 +77,6 @@ pub struct Totals {
     pub sync_partial_ok: u64,
     pub sync_partial_err: u64,
     pub snapshots: u64,
-    pub latest_snapshot_ns: u64,
     pub reads_processed: u64,
     pub writes_processed: u64,
     pub unexpected_error_replies: u64,

@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use super::entry::class_bytes;
+use crate::sys::alloc::class_bytes;
 
 /// What `Arc` puts before a slice.
 const COUNTS: usize = 16;

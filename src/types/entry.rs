@@ -31,6 +31,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::base::hash::HashSeed;
 use crate::base::time::UnixMs;
 use crate::container::{self, Owned};
+use crate::sys::alloc::class_bytes;
 
 use super::access::ACCESS_MASK;
 use super::chunks::Chunks;
@@ -179,25 +180,8 @@ fn is_outside(head: usize, len: usize) -> bool {
             || class_bytes(head + len) > class_bytes(head + WORD) + class_bytes(len))
 }
 
-/// The allocator's size class for `bytes`: multiples of 16 up to 128, then four to a doubling, then
-/// pages. An allocator with other classes only wastes a little.
-#[inline]
-pub const fn class_bytes(bytes: usize) -> usize {
-    if bytes <= 8 {
-        8
-    } else if bytes <= 128 {
-        (bytes + 15) & !15
-    } else {
-        let spacing = match (bytes - 1).ilog2() - 2 {
-            bits if bits < 12 => 1 << bits,
-            _ => 4096,
-        };
-        (bytes + spacing - 1) & !(spacing - 1)
-    }
-}
-
 const _: () = assert!(class_bytes(HEADER + 16 + 8) == 32);
-const _: () = assert!(class_bytes(HEADER + 8 + 16 + 8) == 48);
+const _: () = assert!(class_bytes(HEADER + 8 + 16 + 8) == 40);
 const _: () = assert!(class_bytes(HEADER + 8 + 16 + 64) == 96);
 const _: () = assert!(class_bytes(129) == 160 && class_bytes(257) == 320);
 const _: () = assert!(class_bytes(40_000) == 40_960 && class_bytes(65_535) == 65_536);
@@ -815,7 +799,7 @@ mod tests {
         let bytes = |value: usize, ttl: Option<i64>| {
             Entry::new(&[b'k'; 16], Value::of(&vec![b'v'; value]), ttl, 0).memory_bytes()
         };
-        assert_eq!((bytes(8, None), bytes(8, Some(1))), (32, 48));
+        assert_eq!((bytes(8, None), bytes(8, Some(1))), (32, 40));
         assert_eq!((bytes(64, None), bytes(64, Some(1))), (96, 96));
         assert_eq!(bytes(512, None), 512 + 32);
         assert_eq!(

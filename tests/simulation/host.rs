@@ -50,6 +50,10 @@ impl Host for SimHost {
         self.now_ns
     }
 
+    fn thread_cpu_ns(&mut self) -> u64 {
+        self.now_ns
+    }
+
     fn unix_us(&mut self) -> i64 {
         EPOCH_US + (self.now_ns / 1000) as i64 + self.skew_us
     }

@@ -370,6 +370,11 @@ fn stale_replicas_and_passwords() {
     follow(&replica, &source);
     let mut reader = replica.client();
     assert_eq!(reader.text("GET a"), "(nil)");
+    let mut queues = [replica.client(), replica.client()];
+    for (client, command) in queues.iter_mut().zip(["GET a", "PING"]) {
+        client.text("MULTI");
+        assert_eq!(client.text(command), "QUEUED");
+    }
     source.kill();
     wait_until("the link is down", || {
         reader.info("replication", "master_link_status") == "down"
@@ -380,6 +385,12 @@ fn stale_replicas_and_passwords() {
         reader.text("GET a"),
         "(error) MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
     );
+    assert_eq!(
+        queues[0].text("EXEC"),
+        "(error) EXECABORT Transaction discarded because of: MASTERDOWN Link with MASTER is down and \
+         replica-serve-stale-data is set to 'no'."
+    );
+    assert_eq!(queues[1].text("EXEC"), "[PONG]");
     assert!(reader.text("ROLE").starts_with("[slave, 127.0.0.1, "));
 }
 
@@ -502,6 +513,85 @@ fn a_replica_that_dies_during_a_full_sync_harms_nobody() {
     first.restart(QUICK);
     follow(&first, &source);
     assert_same(&source, &first);
+}
+
+#[test]
+fn a_full_sync_answers_loading() {
+    for (mode, field) in [("disabled", "loading"), ("swapdb", "async_loading")] {
+        let source = start();
+        let replica = Server::start(&[QUICK, &["--repl-diskless-load", mode]].concat());
+        fill(&source, 2000);
+        source.client().text("CONFIG SET rdb-key-save-delay 500");
+        let mut reader = replica.client();
+        reader.text("SET old 1");
+        reader.text(&format!("REPLICAOF 127.0.0.1 {}", source.port()));
+        wait_until("the full sync arrives", || {
+            reader.info("persistence", field) == "1"
+        });
+        assert_ne!(reader.info("persistence", "loading_start_time"), "");
+        let (old, role) = (reader.text("GET old"), reader.text("ROLE"));
+        if reader.info("persistence", field) == "1" {
+            let expected = match mode {
+                "disabled" => "(error) LOADING Redis is loading the dataset in memory",
+                _ => "1",
+            };
+            assert_eq!(old, expected);
+            assert!(role.starts_with("[slave, "), "{role}");
+        }
+        source.client().text("CONFIG SET rdb-key-save-delay 0");
+        link_up(&replica);
+        assert_eq!(reader.info("persistence", field), "0");
+        assert_same(&source, &replica);
+    }
+}
+
+#[test]
+fn a_writable_replica_reclaims_what_its_clients_made() {
+    let (source, replica) = (start(), start());
+    follow(&replica, &source);
+    let mut client = replica.client();
+    client.text("CONFIG SET replica-read-only no");
+    assert_eq!(client.text("SET own 1 PX 50"), "OK");
+    assert_eq!(client.text("SET kept 1 PX 50"), "OK");
+    assert_eq!(client.text("PERSIST kept"), "1");
+    assert_eq!(client.info("stats", "slave_expires_tracked_keys"), "2");
+    wait_until("the key is gone", || client.text("DBSIZE") == "1");
+    assert_eq!(client.text("GET kept"), "1");
+    wait_until("nothing is tracked", || {
+        client.info("stats", "slave_expires_tracked_keys") == "0"
+    });
+}
+
+#[test]
+fn waitaof_without_a_file() {
+    let (source, replica) = (start(), start());
+    follow(&replica, &source);
+    let mut client = source.client();
+    client.text("SET a 1");
+    assert_eq!(client.text("WAITAOF 0 0 0"), "[0, 0]");
+    assert_eq!(client.text("WAITAOF 0 1 30"), "[0, 0]");
+    for (line, error) in [
+        (
+            "WAITAOF 1 0 0",
+            "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
+        ),
+        (
+            "WAITAOF 2 0 0",
+            "ERR value is out of range, value must between 0 and 1",
+        ),
+        (
+            "WAITAOF 0 -1 0",
+            "ERR value is out of range, must be positive",
+        ),
+        ("WAITAOF 0 0 -1", "ERR timeout is negative"),
+    ] {
+        assert_eq!(client.text(line), format!("(error) {error}"));
+    }
+    assert_eq!(
+        replica.client().text("WAITAOF 0 0 0"),
+        "(error) ERR WAITAOF cannot be used with replica instances. Please also note that writes to replicas are just \
+         local and are not propagated."
+    );
 }
 
 #[test]

@@ -1,0 +1,50 @@
+//! What a snapshot costs the loop, as INFO shows it: processor time of taking it, and of the dearest write
+//! that copies for it.
+//!
+//! The first writes behind a snapshot copy most (directory, segment and entry; later ones meet copies), so
+//! only these are measured: two readings of the thread's clock each, for no more than [`WRITES_PROBED`] of them.
+
+use super::{Engine, Host};
+use crate::keyspace::Snapshot;
+
+/// Writes that are measured behind a snapshot.
+const WRITES_PROBED: u32 = 16;
+
+/// Processor time of the loop's thread, nanoseconds.
+#[derive(Debug, Default)]
+pub struct SnapshotCost {
+    writes_left: u32,
+    /// Taking the last snapshot.
+    pub taken_ns: u64,
+    /// The dearest of the first writes behind it.
+    pub first_write_ns: u64,
+}
+
+impl SnapshotCost {
+    /// Whether the write that comes is to be measured.
+    #[inline]
+    pub fn probes(&self) -> bool {
+        self.writes_left > 0
+    }
+
+    /// A write took so long.
+    pub fn wrote(&mut self, cpu_ns: u64) {
+        self.writes_left -= 1;
+        self.first_write_ns = self.first_write_ns.max(cpu_ns);
+    }
+}
+
+impl Engine {
+    /// A snapshot of the keyspace, its cost noted.
+    pub(super) fn snapshot(&mut self, host: &mut dyn Host) -> Snapshot {
+        let start_ns = host.thread_cpu_ns();
+        let snapshot = self.keyspace.snapshot();
+        self.stats.snapshots += 1;
+        self.snapshot_cost = SnapshotCost {
+            writes_left: WRITES_PROBED,
+            taken_ns: host.thread_cpu_ns().saturating_sub(start_ns),
+            first_write_ns: 0,
+        };
+        snapshot
+    }
+}
