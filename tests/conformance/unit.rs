@@ -1,8 +1,8 @@
 //! Runs one unit of a suite against a server binary and says what became of each test.
 //!
 //! A unit runs in a directory of its own: the suite's tests/ by links, tests/tmp its own, the server's names in src/.
-//! `watch.tcl` tells each change of state on a line; the suite's `--durable` turns an exception into that test's
-//! failure. What remains to end a unit early is a hang, an exception outside of tests, and the loss of its server:
+//! `watch.tcl` tells each change of state on a line, and turns an exception into the failure of the test or set-up that
+//! it happens in. What remains to end a unit early is a hang, an exception outside of tests, and the loss of its server:
 //! after a hang or a lost server the unit runs again without the test it happened in, so that the rest gets its turn.
 //!
 //! Invariant: the suite is a process group, and what is left of it is killed while its leader is not yet waited for,
@@ -195,7 +195,7 @@ impl Attempt {
             .open(directory.join("output"))?;
         let mut child = Command::new("tclsh")
             .args(["watch.tcl", "--single", unit, "--clients", "1"])
-            .args(["--durable", "--dont-clean", "--timeout", "3600"])
+            .args(["--dont-clean", "--timeout", "3600"])
             .args(["--baseport", &ports.base.to_string()])
             .args(["--portcount", &Ports::COUNT.to_string()])
             .args(["--skipfile", "skips"])
