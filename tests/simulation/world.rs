@@ -79,6 +79,8 @@ pub struct World {
     nodes: Vec<Option<Node>>,
     /// Whom each node replicates.
     masters: Vec<Option<usize>>,
+    /// Nodes that have not been told so yet.
+    untold: Vec<bool>,
     connections: Vec<Connection>,
     clients: Vec<SimClient>,
     now_ns: u64,
@@ -119,6 +121,7 @@ impl World {
             hosts,
             nodes,
             masters,
+            untold: vec![false; count],
             connections: Vec::new(),
             clients: Vec::new(),
             now_ns,
@@ -335,26 +338,30 @@ impl World {
             return;
         }
         for node in 0..self.nodes.len() {
-            let (command_bytes, master) = if node == index {
-                (request(&["REPLICAOF", "NO", "ONE"]), None)
-            } else {
-                (
-                    request(&["REPLICAOF", "127.0.0.1", &port(index).to_string()]),
-                    Some(index),
-                )
-            };
-            self.masters[node] = master;
-            let Some(running) = &mut self.nodes[node] else {
-                continue;
-            };
-            let link = running.open("admin");
-            running.machine.begin_round(&mut self.hosts[node]);
-            running
-                .machine
-                .input(link, &command_bytes, &mut self.hosts[node]);
-            running.machine.closed(link);
+            self.masters[node] = (node != index).then_some(index);
+            self.untold[node] = true;
         }
         self.clients.clear();
+    }
+
+    /// Tells a node whom it replicates from now on, once it can hear it: while it loads, REPLICAOF is refused.
+    fn tell_master(&mut self, node: usize) {
+        let Some(running) = &mut self.nodes[node] else {
+            // It starts with the new master.
+            self.untold[node] = false;
+            return;
+        };
+        if !self.untold[node] || running.machine.engine.is_loading() {
+            return;
+        }
+        self.untold[node] = false;
+        let order = match self.masters[node] {
+            None => request(&["REPLICAOF", "NO", "ONE"]),
+            Some(master) => request(&["REPLICAOF", "127.0.0.1", &port(master).to_string()]),
+        };
+        let link = running.open("admin");
+        running.machine.input(link, &order, &mut self.hosts[node]);
+        running.machine.closed(link);
     }
 
     // ---- the network ---------------------------------------------------------------------------
@@ -366,6 +373,7 @@ impl World {
             if let Some(node) = &mut self.nodes[index] {
                 node.machine.begin_round(host);
             }
+            self.tell_master(index);
             self.deliver(index);
             self.finish(index);
         }
