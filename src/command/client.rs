@@ -337,7 +337,7 @@ fn describe(ctx: &Context<'_>, client: &Client, out: &mut Vec<u8>) {
         (now - client.active_ms).max(0) / 1000,
         client.db,
         ctx.engine.watched.count_of(client.link),
-        client.query.len(),
+        client.query.len() + client.running_bytes,
         client.query.capacity() - client.query.len(),
         client.transaction.bytes,
         if unsent > 0 && client.id != ctx.client.id {

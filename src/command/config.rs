@@ -119,6 +119,7 @@ fn set(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
 fn resetstat(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
     let used = ctx.host.used_memory();
     ctx.engine.stats.reset(ctx.engine.clock.mono_ms(), used);
+    ctx.engine.stats.freed_before_reset = ctx.engine.keyspace.freed_objects();
     ctx.reply().ok();
     Ok(())
 }

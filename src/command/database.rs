@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::base::{glob, num};
+use crate::engine::{Blocked, ClientFlags};
 use crate::keyspace::is_due;
 use crate::types::Entry;
 
@@ -111,31 +112,49 @@ fn dbsize(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
 
 /// FLUSHDB [ASYNC | SYNC]. Reply: OK. Propagates: as it came, even if the database was empty. O(watched keys).
 fn flushdb(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
-    check_flush_mode(args)?;
+    let sync = flush_is_sync(ctx, args)?;
     let removed = ctx.engine.flush(Some(ctx.client.db));
     ctx.engine.dirty += removed;
     replicate_verbatim(ctx, args);
-    ctx.reply().ok();
+    reply_flushed(ctx, sync);
     Ok(())
 }
 
 /// FLUSHALL [ASYNC | SYNC]. As FLUSHDB, for all databases.
 fn flushall(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
-    check_flush_mode(args)?;
+    let sync = flush_is_sync(ctx, args)?;
     let removed = ctx.engine.flush(None);
     ctx.engine.dirty += removed + 1;
     replicate_verbatim(ctx, args);
     persistence::save_emptied(ctx);
-    ctx.reply().ok();
+    reply_flushed(ctx, sync);
     Ok(())
 }
 
-/// Both modes drop the tables at once and leave the freeing to a helper.
-fn check_flush_mode(args: &mut Args<'_>) -> Result<(), CommandError> {
-    if !args.is_empty() && !args.take("async") && !args.take("sync") {
-        return Err(CommandError::Syntax);
+/// Whether the memory is to be free when the reply comes; lazyfree-lazy-user-flush says so without an option.
+fn flush_is_sync(ctx: &Context<'_>, args: &mut Args<'_>) -> Result<bool, CommandError> {
+    let sync = match args.is_empty() {
+        true => !ctx.engine.config.lazyfree_lazy_user_flush,
+        false if args.take("async") => false,
+        false if args.take("sync") => true,
+        false => return Err(CommandError::Syntax),
+    };
+    args.end()?;
+    Ok(sync)
+}
+
+/// In both modes the tables are gone at once and a helper frees them; with SYNC the reply waits for that, outside
+/// transactions.
+fn reply_flushed(ctx: &mut Context<'_>, sync: bool) {
+    let keyspace = &ctx.engine.keyspace;
+    let freed = keyspace.given_up_objects();
+    let waits = sync && freed > keyspace.freed_objects();
+    if !waits || ctx.client.is(ClientFlags::IN_EXEC) || ctx.client.must_obey() {
+        return ctx.reply().ok();
     }
-    args.end()
+    ctx.client.blocked = Some(Blocked::Flush { freed });
+    ctx.client.flags.insert(ClientFlags::BLOCKED);
+    ctx.engine.flushing.push(ctx.client.link);
 }
 
 fn replicate_verbatim(ctx: &mut Context<'_>, args: &Args<'_>) {

@@ -49,7 +49,11 @@ const SECTIONS: &[(&str, &str, bool, Section)] = &[
     ("latencystats", "Latencystats", false, latencystats),
     ("cluster", "Cluster", true, cluster),
     ("keyspace", "Keyspace", true, keyspace),
+    ("debug", "Debug", false, debug),
 ];
+
+/// The sections that neither `all` nor `everything` means.
+const HIDDEN: &[&str] = &["debug"];
 
 /// INFO [section …]. Reply: text, `# Section` heads and `name:value` lines.
 fn info(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
@@ -61,8 +65,10 @@ fn info(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
         let name = args.bytes()?.to_ascii_lowercase();
         match name.as_slice() {
             b"default" => mark(&mut wanted, |_, default| default),
-            b"all" => mark(&mut wanted, |name, _| name != "modules"),
-            b"everything" => mark(&mut wanted, |_, _| true),
+            b"all" => mark(&mut wanted, |name, _| {
+                name != "modules" && !HIDDEN.contains(&name)
+            }),
+            b"everything" => mark(&mut wanted, |name, _| !HIDDEN.contains(&name)),
             other => mark(&mut wanted, |name, _| name.as_bytes() == other),
         }
     }
@@ -318,7 +324,8 @@ fn memory(ctx: &mut Context<'_>, out: &mut String) {
         "lazyfree_pending_objects",
         ctx.engine.keyspace.pending_objects(),
     );
-    field(out, "lazyfreed_objects", 0);
+    let freed = ctx.engine.keyspace.freed_objects() - ctx.engine.stats.freed_before_reset;
+    field(out, "lazyfreed_objects", freed);
 }
 
 fn persistence(ctx: &mut Context<'_>, out: &mut String) {
@@ -505,6 +512,22 @@ fn stats(ctx: &mut Context<'_>, out: &mut String) {
         out,
         "acl_access_denied_channel",
         stats.acl_access_denied_channel,
+    );
+}
+
+fn debug(ctx: &mut Context<'_>, out: &mut String) {
+    let stats = &ctx.engine.stats;
+    field(out, "eventloop_duration_aof_sum", 0);
+    field(
+        out,
+        "eventloop_duration_cron_sum",
+        stats.eventloop_cron_ns / 1000,
+    );
+    field(out, "eventloop_duration_max", stats.eventloop_ns_max / 1000);
+    field(
+        out,
+        "eventloop_cmd_per_cycle_max",
+        stats.eventloop_commands_max,
     );
 }
 

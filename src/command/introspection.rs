@@ -413,7 +413,7 @@ fn reply_arguments(reply: &mut Reply, arguments: &[Argument], key_indexes: &mut 
 fn list(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let mut names: Vec<&str> = Vec::new();
     if args.is_empty() {
-        names.extend(table().top().map(|entry| entry.full_name.as_str()));
+        names.extend(table().all().iter().map(|entry| entry.full_name.as_str()));
     } else {
         if args.left() != 3 || !args.take("filterby") {
             return Err(CommandError::Syntax);

@@ -72,15 +72,11 @@ fn save_now(ctx: &mut Context<'_>) -> Result<(), CommandError> {
 /// FLUSHALL on a server with save points leaves an empty file behind, as in Redis: the data must not
 /// come back with a restart. A background save of the old data is stopped.
 pub(super) fn save_emptied(ctx: &mut Context<'_>) {
-    let running = ctx.engine.persistence.background.is_some();
-    ctx.engine.cancel_background_save();
+    ctx.engine.stop_background_save(ctx.host);
     if ctx.engine.config.save.0.is_empty() {
         return;
     }
-    if running {
-        // The stopped save must be over before another writes the file.
-        ctx.engine.persistence.scheduled = true;
-    } else if let Err(error) = save_now(ctx) {
+    if let Err(error) = save_now(ctx) {
         log::warn!("The emptied data set could not be saved: {error}");
     }
 }

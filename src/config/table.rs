@@ -186,7 +186,7 @@ directives! {
     lazyfree_lazy_expire: bool = false, "lazyfree-lazy-expire", Any, 0, Works;
     lazyfree_lazy_server_del: bool = false, "lazyfree-lazy-server-del", Any, 0, StoredOnly;
     lazyfree_lazy_user_del: bool = false, "lazyfree-lazy-user-del", Any, 0, StoredOnly;
-    lazyfree_lazy_user_flush: bool = false, "lazyfree-lazy-user-flush", Any, 0, StoredOnly;
+    lazyfree_lazy_user_flush: bool = false, "lazyfree-lazy-user-flush", Any, 0, Works;
     lfu_decay_time: i64 = 1, "lfu-decay-time", Range(0, I32_MAX), 0, Works;
     lfu_log_factor: i64 = 10, "lfu-log-factor", Range(0, I32_MAX), 0, Works;
     list_compress_depth: i64 = 0, "list-compress-depth", Range(0, I32_MAX), 0, StoredOnly;

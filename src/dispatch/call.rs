@@ -169,6 +169,8 @@ impl Machine {
             self.feed_monitors(client, &args);
         }
         let view = args.clone();
+        client.last_command = Some(entry.id);
+        client.commands += 1;
         let probe_start_ns = (self.engine.snapshot_cost.probes() && entry.command.is(WRITE))
             .then(|| host.thread_cpu_ns());
         let mut context = Context {
@@ -195,8 +197,6 @@ impl Machine {
             error.write(&mut client.reply);
             self.engine.stats.errors.count(&error.code());
         }
-        client.last_command = Some(entry.id);
-        client.commands += 1;
         let end_ns = host.monotonic_ns();
         let taken_ns = end_ns.saturating_sub(start_ns);
         self.engine
@@ -264,7 +264,7 @@ impl Machine {
     }
 
     #[cold]
-    fn feed_monitors(&mut self, client: &Client, args: &Args<'_>) {
+    pub(super) fn feed_monitors(&mut self, client: &Client, args: &Args<'_>) {
         let us = self.engine.clock.unix_us();
         let mut line =
             format!("{}.{:06} [{} ", us / 1_000_000, us % 1_000_000, client.db).into_bytes();

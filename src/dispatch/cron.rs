@@ -3,7 +3,7 @@
 //! Timers run between rounds; each has a budget so that no round is long.
 
 use super::Machine;
-use crate::engine::{Action, ClientFlags, Host};
+use crate::engine::{Action, Blocked, ClientFlags, Host};
 
 /// The period of the slow timer, nanoseconds, at hz 10.
 const PERIOD_NS: u64 = 100_000_000;
@@ -51,7 +51,8 @@ impl Machine {
     /// is more to do. True when there is.
     fn maintain(&mut self, host: &mut dyn Host) -> bool {
         let now = self.engine.now();
-        if !self.cron.more && now == self.cron.maintained_ms {
+        let flushed = !self.engine.flushing.is_empty();
+        if !self.cron.more && !flushed && now == self.cron.maintained_ms {
             return false;
         }
         self.cron.maintained_ms = now;
@@ -60,6 +61,32 @@ impl Machine {
             self.engine.actions.push(Action::Free(garbage));
         }
         self.cron.more
+    }
+
+    /// Answers the flushes whose memory is free.
+    pub(super) fn end_flushes(&mut self) {
+        let engine = &mut self.engine;
+        if engine.flushing.is_empty() {
+            return;
+        }
+        let freed_by_now = engine.keyspace.freed_objects();
+        for link in std::mem::take(&mut engine.flushing) {
+            let Some(client) = engine.clients.get_mut(link) else {
+                continue;
+            };
+            let Some(Blocked::Flush { freed }) = client.blocked else {
+                continue;
+            };
+            if freed > freed_by_now {
+                engine.flushing.push(link);
+                continue;
+            }
+            client.reply.ok();
+            client.blocked = None;
+            client.flags.remove(ClientFlags::BLOCKED);
+            engine.ready.push(link);
+            engine.mark_dirty(link);
+        }
     }
 
     /// Deletes due keys within the budget, database after database; true when some are left.

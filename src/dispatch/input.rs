@@ -70,9 +70,13 @@ impl Machine {
             }
         } else {
             client.query.extend_from_slice(bytes);
-            self.run_query(&mut client, host);
+            if self.query_fits(&mut client) {
+                self.run_query(&mut client, host);
+            }
         }
-        self.check_query_limit(&mut client);
+        if !client.is(ClientFlags::CLOSE_ASAP) {
+            self.query_fits(&mut client);
+        }
         self.put_back(client);
     }
 
@@ -118,9 +122,11 @@ impl Machine {
         self.engine.clients.put_back(client);
     }
 
-    fn check_query_limit(&mut self, client: &mut Client) {
+    /// Whether the kept input is within client-query-buffer-limit; otherwise the client is to be closed.
+    fn query_fits(&mut self, client: &mut Client) -> bool {
         let limit = self.engine.config.client_query_buffer_limit as usize;
-        if client.query.len() > limit {
+        let fits = client.query.len() <= limit || client.is(ClientFlags::MASTER);
+        if !fits {
             log::warn!(
                 "Closing client that reached max query buffer length: {} (qbuf initial bytes: {})",
                 guards::describe(client),
@@ -129,6 +135,7 @@ impl Machine {
             self.engine.stats.client_query_buffer_limit_disconnections += 1;
             client.flags.insert(ClientFlags::CLOSE_ASAP);
         }
+        fits
     }
 
     fn limits(&self, client: &Client) -> Limits {
@@ -142,6 +149,7 @@ impl Machine {
     /// Runs complete commands from the start of `bytes`; returns how many bytes they took.
     fn run(&mut self, client: &mut Client, bytes: &[u8], host: &mut dyn Host) -> usize {
         let mut done = 0;
+        client.running_bytes = bytes.len();
         let mut batch = std::mem::take(&mut self.batch);
         let mut ranges = std::mem::take(&mut self.ranges);
         while done < bytes.len() {
@@ -238,6 +246,7 @@ impl Machine {
         }
         self.batch = batch;
         self.ranges = ranges;
+        client.running_bytes = 0;
         done
     }
 

@@ -44,6 +44,7 @@ pub struct Machine {
     renamed: Renamed,
     batch: input::Batch,
     round_start_ns: u64,
+    round_start_commands: u64,
     ranges: Vec<Range>,
     cron: cron::Cron,
     /// Inside EXEC: the clock stands still and propagation gathers.
@@ -77,6 +78,7 @@ impl Machine {
             renamed,
             batch: input::Batch::default(),
             round_start_ns: mono_ns,
+            round_start_commands: 0,
             ranges: Vec::new(),
             cron: cron::Cron::default(),
             in_exec: false,
@@ -90,6 +92,7 @@ impl Machine {
     pub fn begin_round(&mut self, host: &mut dyn Host) {
         let mono_ns = host.monotonic_ns();
         self.round_start_ns = mono_ns;
+        self.round_start_commands = self.engine.stats.commands_processed;
         self.engine.set_clock(Clock {
             mono_ns,
             offset_us: host.unix_us() - (mono_ns / 1000) as i64,
@@ -145,8 +148,11 @@ impl Machine {
     /// Ends the round's work before its output is written: timers, unblocked clients, expiry, closings.
     /// Returns the longest the shell may sleep, nanoseconds.
     pub fn end_round(&mut self, host: &mut dyn Host) -> u64 {
+        self.end_flushes();
         self.run_ready(host);
+        let cron_start_ns = host.monotonic_ns();
         let mut sleep_ns = self.run_cron(host);
+        self.engine.stats.eventloop_cron_ns += host.monotonic_ns() - cron_start_ns;
         if self.run_load(host) {
             sleep_ns = 0;
         }
@@ -165,9 +171,14 @@ impl Machine {
 
     /// The round is over: its time goes to INFO's figures of the loop.
     pub fn round_ended(&mut self, host: &mut dyn Host) {
+        let taken_ns = host.monotonic_ns().saturating_sub(self.round_start_ns);
         let totals = &mut self.engine.stats.totals;
+        let commands =
+            totals.commands_processed - self.round_start_commands.min(totals.commands_processed);
         totals.eventloop_cycles += 1;
-        totals.eventloop_ns += host.monotonic_ns().saturating_sub(self.round_start_ns);
+        totals.eventloop_ns += taken_ns;
+        totals.eventloop_ns_max = totals.eventloop_ns_max.max(taken_ns);
+        totals.eventloop_commands_max = totals.eventloop_commands_max.max(commands);
     }
 
     /// The next bytes to write to a link; empty when all is written.

@@ -46,25 +46,43 @@ impl Machine {
 
     /// EXEC: runs the queue as one unit, unless something spoilt it.
     pub(super) fn exec(&mut self, client: &mut Client, args: Args<'_>, host: &mut dyn Host) {
-        let start_ns = self.engine.clock.mono_ns;
         if !client.is(ClientFlags::MULTI) {
             // The row's own handler answers the error.
             return self.call(client, self.exec, args, host);
         }
+        let start_ns = self.engine.clock.mono_ns;
         if self.watched_key_expired(client) {
             client.flags.insert(ClientFlags::DIRTY_CAS);
         }
-        if client.is(ClientFlags::DIRTY_EXEC) {
+        let spoilt = client.is(ClientFlags::DIRTY_EXEC);
+        if spoilt {
             client
                 .reply
                 .error("EXECABORT Transaction discarded because of previous errors.");
             self.engine.stats.errors.count("EXECABORT");
-            return self.discard(client);
-        }
-        if client.is(ClientFlags::DIRTY_CAS) {
+            self.discard(client);
+        } else if client.is(ClientFlags::DIRTY_CAS) {
             client.reply.null_array();
-            return self.discard(client);
+            self.discard(client);
+        } else {
+            self.run_transaction(client, host);
         }
+        if !self.engine.monitors.is_empty() {
+            // Behind the commands it ran.
+            self.feed_monitors(client, &args);
+        }
+        client.last_command = Some(self.exec.id);
+        client.commands += 1;
+        let end_ns = host.monotonic_ns();
+        let taken_ns = end_ns.saturating_sub(start_ns);
+        self.engine
+            .stats
+            .command_done(self.exec.id as usize, taken_ns, spoilt);
+        self.engine.stats.eventloop_command_ns += taken_ns;
+        self.engine.clock.mono_ns = end_ns;
+    }
+
+    fn run_transaction(&mut self, client: &mut Client, host: &mut dyn Host) {
         self.engine.watched.unwatch_all(client.link);
         let commands = std::mem::take(&mut client.transaction).commands;
         client.leave_multi();
@@ -90,15 +108,6 @@ impl Machine {
         }
         self.in_exec = false;
         client.flags.remove(ClientFlags::IN_EXEC);
-        client.last_command = Some(self.exec.id);
-        client.commands += 1;
-        let end_ns = host.monotonic_ns();
-        let taken_ns = end_ns.saturating_sub(start_ns);
-        self.engine
-            .stats
-            .command_done(self.exec.id as usize, taken_ns, false);
-        self.engine.stats.eventloop_command_ns += taken_ns;
-        self.engine.clock.mono_ns = end_ns;
     }
 
     /// Whether a watched key that lived at WATCH is due by now.

@@ -94,6 +94,11 @@ pub enum Blocked {
     },
     /// SHUTDOWN waits for replicas.
     Shutdown,
+    /// FLUSHALL or FLUSHDB SYNC: until helpers have freed so many objects since the start.
+    Flush {
+        /// See [`crate::keyspace::Keyspace::freed_objects`].
+        freed: u64,
+    },
 }
 
 /// A command queued by MULTI: its own copy of the argument bytes.
@@ -134,6 +139,8 @@ pub struct Client {
     pub parser: Parser,
     /// Input not yet run: an incomplete command, or what waits while the client is blocked.
     pub query: Vec<u8>,
+    /// Bytes of the input that is being run, for CLIENT LIST; 0 between runs.
+    pub running_bytes: usize,
     /// Output not yet written, from `sent` on.
     pub reply: Reply,
     /// Bytes at the start of `reply.buf` that are written already.
@@ -188,6 +195,7 @@ impl Client {
             db: 0,
             parser: Parser::new(),
             query: Vec::new(),
+            running_bytes: 0,
             reply: Reply::new(Protocol::Resp2),
             sent: 0,
             transaction: Transaction::default(),

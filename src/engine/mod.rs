@@ -131,6 +131,8 @@ pub struct Engine {
     pub master_link: Option<LinkId>,
     /// Links of the clients in WAIT.
     pub waiting: Vec<LinkId>,
+    /// Links of the clients whose FLUSHALL or FLUSHDB waits for the memory.
+    pub flushing: Vec<LinkId>,
     /// FAILOVER.
     pub failover: Option<Failover>,
     /// What a writable replica's clients have given a deadline.
@@ -175,6 +177,7 @@ impl Engine {
             replication,
             master_link: None,
             waiting: Vec::new(),
+            flushing: Vec::new(),
             failover: None,
             own_expires: OwnExpires::default(),
             actions: Vec::new(),

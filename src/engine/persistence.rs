@@ -270,7 +270,17 @@ impl Engine {
     /// Asks the background save that runs to stop; its end comes as of any other.
     pub fn cancel_background_save(&mut self) {
         if let Some(background) = &self.persistence.background {
-            background.progress.cancel.store(true, Ordering::Relaxed);
+            background.progress.cancel();
+        }
+    }
+
+    /// As [`Engine::cancel_background_save`]; when this returns the save does not touch its file any more, be it that
+    /// it was stopped in time or that the file has its name.
+    pub fn stop_background_save(&mut self, host: &mut dyn Host) {
+        if let Some(background) = &self.persistence.background {
+            while !background.progress.cancel() && background.progress.commits() {
+                host.sleep_us(100);
+            }
         }
     }
 

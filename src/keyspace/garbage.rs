@@ -22,13 +22,24 @@ pub struct Garbage {
 /// Counts of what was handed out and is not freed yet.
 #[derive(Default)]
 pub(super) struct Pending {
-    objects: AtomicU64,
+    /// Objects given up since the start.
+    given_up: AtomicU64,
+    /// Those of them that are freed.
+    freed: AtomicU64,
     bytes: AtomicU64,
 }
 
 impl Pending {
+    pub(super) fn given_up(&self) -> u64 {
+        self.given_up.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn freed(&self) -> u64 {
+        self.freed.load(Ordering::Relaxed)
+    }
+
     pub(super) fn objects(&self) -> u64 {
-        self.objects.load(Ordering::Relaxed)
+        self.given_up().saturating_sub(self.freed())
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -69,7 +80,7 @@ impl Garbage {
     /// Notes that the blocks free `objects` keys.
     pub(super) fn count(&mut self, objects: u64) {
         self.objects += objects;
-        self.pending.objects.fetch_add(objects, Ordering::Relaxed);
+        self.pending.given_up.fetch_add(objects, Ordering::Relaxed);
     }
 
     /// Takes over what another keyspace with the same counts gave up.
@@ -93,8 +104,8 @@ impl Drop for Garbage {
         self.blocks.clear();
         self.indexes.clear();
         self.pending
-            .objects
-            .fetch_sub(self.objects, Ordering::Relaxed);
+            .freed
+            .fetch_add(self.objects, Ordering::Relaxed);
         self.pending
             .bytes
             .fetch_sub(self.entry_bytes, Ordering::Relaxed);

@@ -554,6 +554,16 @@ impl Keyspace {
         self.pending.objects()
     }
 
+    /// Keys and values given up since the start.
+    pub fn given_up_objects(&self) -> u64 {
+        self.pending.given_up()
+    }
+
+    /// Those of them that are freed (INFO's lazyfreed_objects).
+    pub fn freed_objects(&self) -> u64 {
+        self.pending.freed()
+    }
+
     /// Bytes given up and not freed yet; not to be evicted for. Tables count without their entries.
     pub fn pending_bytes(&self) -> u64 {
         let former: u64 = self.former.iter().map(Domain::pending_bytes).sum();

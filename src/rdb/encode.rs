@@ -6,7 +6,7 @@
 //! The sink may keep the buffer it is given (a channel) or leave it (a file).
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use super::{
     Access, Dialect, VERSION, VERSION_ACCESS, VERSION_AUX, VERSION_CHECKSUM, lzf, opcode,
@@ -166,10 +166,48 @@ impl From<io::Error> for EncodeError {
 /// What the encoding thread and the loop share while a stream is written.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// Raised by the loop to stop the encoder.
-    pub cancel: AtomicBool,
+    /// One of [`RUNS`], [`CANCELLED`], [`COMMITS`], [`COMMITTED`].
+    stage: AtomicU8,
     /// Keys written so far (INFO's current_save_keys_processed).
     pub keys: AtomicU64,
+}
+
+const RUNS: u8 = 0;
+const CANCELLED: u8 = 1;
+const COMMITS: u8 = 2;
+const COMMITTED: u8 = 3;
+
+impl Progress {
+    /// Loop's side: asks the encoder to stop. False when it is too late: the file is getting its name, or has it.
+    pub fn cancel(&self) -> bool {
+        self.leave(RUNS, CANCELLED) || self.is_cancelled()
+    }
+
+    /// Whether the encoder is to stop.
+    pub fn is_cancelled(&self) -> bool {
+        self.stage.load(Ordering::Relaxed) == CANCELLED
+    }
+
+    /// Helper's side: from now on it cannot be stopped. False when it was.
+    pub fn commit(&self) -> bool {
+        self.leave(RUNS, COMMITS)
+    }
+
+    /// Helper's side: the file has its name, or an error kept it from that.
+    pub fn committed(&self) {
+        self.leave(COMMITS, COMMITTED);
+    }
+
+    /// Loop's side: the file is just getting its name.
+    pub fn commits(&self) -> bool {
+        self.stage.load(Ordering::Acquire) == COMMITS
+    }
+
+    fn leave(&self, from: u8, to: u8) -> bool {
+        self.stage
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
 }
 
 /// What was written.
@@ -449,7 +487,7 @@ where
         self.progress
             .keys
             .store(self.written.keys, Ordering::Relaxed);
-        match self.progress.cancel.load(Ordering::Relaxed) {
+        match self.progress.is_cancelled() {
             true => Err(EncodeError::Cancelled),
             false => Ok(()),
         }

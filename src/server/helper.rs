@@ -3,7 +3,10 @@
 //! It gets what it drops by a channel and answers nothing; what waits is counted by the keyspace
 //! (INFO's lazyfree_pending_objects).
 
+use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
+
+use mio::Waker;
 
 use crate::keyspace::Garbage;
 use crate::sys::cpu;
@@ -15,7 +18,8 @@ pub struct Helper {
 
 impl Helper {
     /// Starts the thread. Without one (the system refuses) everything is freed in place.
-    pub fn start() -> Helper {
+    /// `waker` ends the loop's sleep when something is freed, as somebody may wait for that.
+    pub fn start(waker: Arc<Waker>) -> Helper {
         let (sender, receiver) = channel::<Garbage>();
         let thread = std::thread::Builder::new()
             .name("free".to_string())
@@ -23,6 +27,7 @@ impl Helper {
                 cpu::lower_thread_priority();
                 for garbage in receiver {
                     drop(garbage);
+                    let _ = waker.wake();
                 }
             });
         if let Err(error) = &thread {

@@ -221,12 +221,13 @@ fn write_temporary(mut job: SaveJob, temporary: &Path) -> Result<Written, SaveEr
     drop(job.snapshot);
     let moved = file.sync_all().and_then(|()| {
         // The last moment at which nothing is lost by stopping.
-        match job.progress.cancel.load(Ordering::Relaxed) {
-            true => Err(io::ErrorKind::Interrupted.into()),
-            false => file::rename_durably(temporary, &path),
+        match job.progress.commit() {
+            true => file::rename_durably(temporary, &path),
+            false => Err(io::ErrorKind::Interrupted.into()),
         }
     });
-    if job.progress.cancel.load(Ordering::Relaxed) && moved.is_err() {
+    job.progress.committed();
+    if job.progress.is_cancelled() {
         return Err(SaveError::Cancelled);
     }
     moved.map_err(|error| {
@@ -263,7 +264,7 @@ fn encode(job: &mut SaveJob, file: &mut File) -> Result<Written, EncodeError> {
                 let keys = progress.keys.load(Ordering::Relaxed);
                 let mut left = Duration::from_micros((keys - delayed_keys) * delay as u64);
                 delayed_keys = keys;
-                while !left.is_zero() && !progress.cancel.load(Ordering::Relaxed) {
+                while !left.is_zero() && !progress.is_cancelled() {
                     let step = left.min(DELAY_STEP);
                     std::thread::sleep(step);
                     left -= step;

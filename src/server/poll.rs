@@ -123,7 +123,7 @@ impl Shell {
             transfer: None,
             connects: 0,
             signals,
-            helper: Helper::start(),
+            helper: Helper::start(Arc::clone(&waker)),
             jobs: Jobs::new(waker),
             starting: false,
             poll,

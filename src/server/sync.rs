@@ -80,7 +80,7 @@ impl Transfer {
 
 impl Drop for Transfer {
     fn drop(&mut self) {
-        self.progress.cancel.store(true, Ordering::Relaxed);
+        self.progress.cancel();
     }
 }
 
@@ -118,7 +118,7 @@ impl Worker {
             let keys = self.progress.keys.load(Ordering::Relaxed);
             let mut left = Duration::from_micros((keys - delayed_keys) * delay_us);
             delayed_keys = keys;
-            while !left.is_zero() && !self.progress.cancel.load(Ordering::Relaxed) {
+            while !left.is_zero() && !self.progress.is_cancelled() {
                 let step = left.min(DELAY_STEP);
                 std::thread::sleep(step);
                 left -= step;

@@ -88,6 +88,9 @@ pub struct Totals {
     pub eventloop_cycles: u64,
     pub eventloop_ns: u64,
     pub eventloop_command_ns: u64,
+    pub eventloop_cron_ns: u64,
+    pub eventloop_ns_max: u64,
+    pub eventloop_commands_max: u64,
     pub acl_access_denied_auth: u64,
     pub acl_access_denied_cmd: u64,
     pub acl_access_denied_key: u64,
@@ -118,6 +121,8 @@ pub struct Rates {
 pub struct Stats {
     /// What RESETSTAT clears.
     pub totals: Totals,
+    /// Objects that helpers had freed at the last RESETSTAT.
+    pub freed_before_reset: u64,
     /// Rates of the last 1.6 seconds.
     pub rates: Rates,
     /// Error replies by code.
@@ -138,6 +143,7 @@ impl Default for Stats {
     fn default() -> Stats {
         Stats {
             totals: Totals::default(),
+            freed_before_reset: 0,
             rates: Rates::default(),
             errors: Errors::default(),
             slowlog: SlowLog::default(),
