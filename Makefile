@@ -18,6 +18,7 @@ test: build
 check:
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
+	cargo clippy --test conformance --locked -- -D warnings
 
 bench: build
 	cargo bench --locked --bench compare -- $(ARGS)

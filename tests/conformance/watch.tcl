@@ -1,4 +1,4 @@
-# The upstream test_helper.tcl, which starts itself anew as its own client, with two additions.
+# The upstream test_helper.tcl, which starts itself anew as its own client, with three additions.
 #
 # Every change of a test's state is told on a line of its own, newlines written \n and backslashes \\:
 #
@@ -6,6 +6,8 @@
 #
 # An exception ends only the test it happens in or, outside of tests, the innermost start_server around it; upstream's
 # --durable is meant so, but then kills the next server too.
+#
+# A server that ends at its start is given up at once, not after two minutes.
 #
 # Run it in the suite's root with the suite's own arguments.
 fconfigure stdout -buffering line
@@ -42,6 +44,20 @@ proc contained_start_server {options {code undefined}} {
     return -options $how $result
 }
 
+proc contained_wait_server_started {config_file stdout pid} {
+    while 1 {
+        set is_alive [expr {![catch {exec kill -0 $pid}]}]
+        set log [exec cat $stdout]
+        if {[string match "*PID: $pid*" $log] || [string match "*Failed listening on port*" $log]} {
+            return [upstream_wait_server_started $config_file $stdout $pid]
+        }
+        if {!$is_alive} {
+            error "the server ended at its start:\n$log[exec cat $config_file]"
+        }
+        after 20
+    }
+}
+
 proc contain {proc} {
     rename $proc upstream_$proc
     rename contained_$proc $proc
@@ -49,7 +65,7 @@ proc contain {proc} {
 
 trace add execution source leave {apply {{command args} {
     switch -glob [lindex $command 1] {
-        */support/server.tcl {contain start_server}
+        */support/server.tcl {contain start_server; contain wait_server_started}
         */support/test.tcl {contain test}
     }
 }}}
