@@ -5,7 +5,6 @@
 //! only shrink, and a misspelt or vanished name is an error and not a silent hole.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -71,7 +70,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// The inverse of `Display`; None outside of the closed set.
+    /// None outside of the closed set.
     fn parse(text: &str) -> Option<Reason> {
         if let Some(area) = text.strip_prefix("not yet: ") {
             return AREAS
@@ -93,19 +92,6 @@ impl Reason {
     /// Whether this server could ever pass such a test.
     pub fn is_applicable(&self) -> bool {
         matches!(self, Reason::NotYet(_) | Reason::Decided(_))
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            Reason::NotYet(area) => write!(f, "not yet: {area}"),
-            Reason::ChildPid => write!(f, "child pid"),
-            Reason::Jemalloc => write!(f, "jemalloc"),
-            Reason::Module => write!(f, "module"),
-            Reason::Reference => write!(f, "reference fails too"),
-            Reason::Decided(section) => write!(f, "decided: {section}"),
-        }
     }
 }
 
@@ -135,6 +121,7 @@ impl Inventory {
         *tests.entry(name.to_string()).or_default() += 1;
     }
 
+    /// Units with tests.
     pub fn units(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
@@ -145,12 +132,13 @@ impl Inventory {
         tests.map(|(name, times)| (name.as_str(), *times))
     }
 
+    /// How often the test runs; 0 when there is none of that name.
     pub fn times(&self, unit: &str, name: &str) -> usize {
         let tests = self.0.get(unit);
         tests.and_then(|tests| tests.get(name)).map_or(0, |n| *n)
     }
 
-    /// Writes what `read` reads; units in `replaced` give way to those of `self`, all others in the file stay.
+    /// Writes what `read` reads: the units of `self`, and from the file those that `self` lacks.
     pub fn merge_into(&self, path: &Path) -> Result<(), Fault> {
         let mut all = if path.exists() {
             Inventory::read(path)?
@@ -272,6 +260,7 @@ impl Expected {
             .map(|(name, _)| name.as_str())
     }
 
+    /// Whether the unit has any line.
     pub fn has(&self, unit: &str) -> bool {
         self.0.contains_key(unit)
     }

@@ -6,7 +6,8 @@
 //!
 //! The run fails when a test that is not listed fails or does not run. To take a test off the list, delete its line:
 //! `make conformance-probe` names those that pass now. When a suite changes, record its tests anew with a real server:
-//! `cargo test --release --test conformance -- --reference /usr/bin/redis-server --suite 7.0 --record`.
+//! `cargo test --release --test conformance -- --reference /usr/bin/redis-server --suite 7.0 --record`
+//! (a program, no wrapper script: the suite looks into it).
 #![cfg(target_os = "linux")]
 
 mod lists;
@@ -293,59 +294,49 @@ impl Account<'_> {
             self.units,
             results.elapsed.as_secs()
         );
-        let mut is_bad = results.died.is_some();
-        if self.options.record {
-            println!("{head} {} tests", results.passed.len());
-            let mut inventory = Inventory::default();
-            for name in results.names() {
-                inventory.add(unit, name);
-            }
-            inventory.merge_into(&lists::path("inventory", version))?;
-            show("failed", results.all_failures());
+        let is_bad = if self.options.record {
+            record(course, unit, &head, &results)?
         } else if self.options.reference.is_some() {
-            let unlisted = results
-                .all_failures()
-                .filter(|(name, _)| course.expected.reason(unit, name) != Some(&Reason::Reference));
-            println!(
-                "{head} {} passed, {} failed",
-                results.passed.len(),
-                results.all_failures().count()
-            );
-            show(
-                "the reference fails, and the list does not say so",
-                unlisted,
-            );
+            compare(course, unit, &head, &results)
         } else if self.options.probe {
-            let (passing, listed) =
-                report::probe(unit, &results, &course.inventory, &course.expected);
-            println!("{head} {} of {listed} listed tests pass", passing.len());
-            self.passing += passing.len();
-            if !course.expected.is_whole(unit) {
-                for name in passing {
-                    println!("    passes now: {name}");
-                }
-            }
+            self.probe(course, unit, &head, &results)
         } else {
-            let verdict = report::judge(unit, Some(&results), &course.inventory, &course.expected);
-            let counts = &verdict.counts;
-            println!(
-                "{head} {} passed, {} failed, {} skipped",
-                counts.passed, counts.failed, counts.skipped
-            );
-            let failures = verdict.failures.iter();
-            show(
-                "failed",
-                failures.map(|(name, text)| (name.as_str(), text.as_str())),
-            );
-            self.tally.add(version, unit, counts);
-            is_bad = !verdict.failures.is_empty();
-        }
+            self.judge(course, unit, &head, &results)
+        };
         if is_bad || self.options.keep {
             let kept = keep(version, unit, directory)?;
             println!("    output and logs: {}", kept.display());
         }
         fs::remove_dir_all(directory)?;
         Ok(())
+    }
+
+    /// Holds a unit's results against the lists; whether anything is not as expected.
+    fn judge(&mut self, course: &Course, unit: &str, head: &str, results: &Results) -> bool {
+        let verdict = report::judge(unit, Some(results), &course.inventory, &course.expected);
+        let counts = &verdict.counts;
+        println!(
+            "{head} {} passed, {} failed, {} skipped",
+            counts.passed, counts.failed, counts.skipped
+        );
+        for (name, message) in &verdict.failures {
+            show("failed", name, message);
+        }
+        self.tally.add(course.suite.version, unit, counts);
+        !verdict.failures.is_empty()
+    }
+
+    /// Names the listed tests that passed, or counts them where the whole unit is listed.
+    fn probe(&mut self, course: &Course, unit: &str, head: &str, results: &Results) -> bool {
+        let (passing, listed) = report::probe(unit, results, &course.inventory, &course.expected);
+        println!("{head} {} of {listed} listed tests pass", passing.len());
+        self.passing += passing.len();
+        if !course.expected.is_whole(unit) {
+            for name in passing {
+                println!("    passes now: {name}");
+            }
+        }
+        results.died.is_some()
     }
 
     /// The figures of the run; whether it is as expected.
@@ -369,13 +360,42 @@ impl Account<'_> {
     }
 }
 
-/// Prints failures, the beginning of each message indented under the test's name.
-fn show<'a>(what: &str, failures: impl Iterator<Item = (&'a str, &'a str)>) {
-    for (name, message) in failures {
-        println!("    {what}: {name}");
-        for line in message.lines().take(SHOWN_LINES_MAX) {
-            println!("        {line}");
-        }
+/// Writes what a real server ran to the inventory.
+fn record(course: &Course, unit: &str, head: &str, results: &Results) -> Result<bool, Fault> {
+    println!("{head} {} tests", results.names().count());
+    let mut inventory = Inventory::default();
+    for name in results.names() {
+        inventory.add(unit, name);
+    }
+    inventory.merge_into(&lists::path("inventory", course.suite.version))?;
+    for (name, message) in results.all_failures() {
+        show("failed", name, message);
+    }
+    Ok(results.died.is_some())
+}
+
+/// Names what a real server fails, unless the list says so.
+fn compare(course: &Course, unit: &str, head: &str, results: &Results) -> bool {
+    let failures: Vec<_> = results
+        .all_failures()
+        .filter(|(name, _)| course.expected.reason(unit, name) != Some(&Reason::Reference))
+        .collect();
+    println!(
+        "{head} {} passed, {} failed",
+        results.passed.len(),
+        results.all_failures().count()
+    );
+    for (name, message) in &failures {
+        show("the reference fails", name, message);
+    }
+    !failures.is_empty()
+}
+
+/// Prints a failure, the beginning of its message indented under the test's name.
+fn show(what: &str, name: &str, message: &str) {
+    println!("    {what}: {name}");
+    for line in message.lines().take(SHOWN_LINES_MAX) {
+        println!("        {line}");
     }
 }
 
