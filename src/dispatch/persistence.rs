@@ -168,7 +168,12 @@ impl Machine {
 
     /// Carries out a shutdown that was asked for.
     pub(super) fn run_shutdown(&mut self, host: &mut dyn Host) {
-        if self.engine.shutdown.is_none() || self.shutdown_waits() {
+        let Some(shutdown) = &self.engine.shutdown else {
+            return;
+        };
+        // Nobody waits: a signal asked for it, and signals are the timer's business.
+        let held_back = shutdown.links.is_empty() && self.engine.cron_paused;
+        if held_back || self.shutdown_waits() {
             return;
         }
         // A helper that is about to rename an older file must not come behind the final one: its end

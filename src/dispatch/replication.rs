@@ -29,6 +29,8 @@ const SECOND_MS: u64 = 1000;
 pub(super) struct Progress {
     /// The full sync that is being received.
     load: Option<Box<Load>>,
+    /// How far it is.
+    loading: Loading,
     /// The id and offset that the master gave for it.
     origin: Option<(Id, i64)>,
     /// Bytes of the master's stream in an unfinished transaction: executed, not yet passed on.
@@ -176,8 +178,8 @@ impl Machine {
         bytes.len()
     }
 
-    /// The data set of a full sync begins. Clients are answered LOADING until it is in, or with repl-diskless-load
-    /// swapdb from the old one.
+    /// The data set of a full sync begins. Once more than loading-process-events-interval-bytes of it have come,
+    /// clients are answered LOADING until it is in, or with repl-diskless-load swapdb from the old one.
     fn begin_load(&mut self, bytes: Option<u64>) {
         let decoder = Decoder::new(self.decode_options());
         let engine = &mut self.engine;
@@ -195,18 +197,21 @@ impl Machine {
             loader: Loader::new(load),
             complete: false,
         }));
-        self.engine.persistence.loading = Some(Loading {
+        self.progress.loading = Loading {
             started_s: now / 1000,
             bytes_total: bytes.unwrap_or(0),
             bytes: 0,
             serves_old: self.engine.config.repl_diskless_load == DisklessLoad::SwapDb,
-        });
+        };
         log::info!("MASTER <-> REPLICA sync: Loading DB in memory");
     }
 
     fn load(&mut self, part: &[u8]) -> Result<(), String> {
-        if let Some(loading) = &mut self.engine.persistence.loading {
-            loading.bytes += part.len() as u64;
+        let loading = &mut self.progress.loading;
+        loading.bytes += part.len() as u64;
+        let unseen = self.engine.config.loading_process_events_interval_bytes;
+        if loading.bytes > unseen.unsigned_abs() {
+            self.engine.persistence.loading = Some(*loading);
         }
         match &mut self.progress.load {
             Some(load) => load.feed(part),

@@ -291,7 +291,7 @@ impl Engine {
     /// As [`Engine::write`], in another database than the client's.
     #[inline]
     pub fn write_in(&mut self, client: &Client, db: usize, key: Key<'_>) -> Option<&Entry> {
-        if self.hides_in(client, db, key) {
+        if self.gives_way(client, db, key) {
             return None;
         }
         let entry = self.keyspace.find(db, key)?;
@@ -325,7 +325,7 @@ impl Engine {
     /// would. Costs no look-up in a database without expiries.
     #[inline]
     pub fn drop_due(&mut self, client: &Client, key: Key<'_>) {
-        self.hides(client, key);
+        self.gives_way(client, client.db, key);
     }
 
     /// As [`Engine::drop_due`] before a key is overwritten: under LFU that counts as an access.
@@ -337,38 +337,39 @@ impl Engine {
         }
     }
 
-    /// Whether the key is stored but due and must not be seen by this client; deletes it where due keys
-    /// are this server's to delete.
+    /// Whether the key is stored but due and must not be seen by this client, which reads; deletes it where due
+    /// keys are this server's to delete.
     #[inline]
     pub fn hides(&mut self, client: &Client, key: Key<'_>) -> bool {
-        self.hides_in(client, client.db, key)
+        self.is_due_in(client.db, key) && self.expire_due(client, client.db, key, false)
     }
 
-    /// As [`Engine::hides`], in another database than the client's.
+    /// As [`Engine::hides`] for a client that writes: on a writable replica too the due key makes place.
     #[inline]
-    pub fn hides_in(&mut self, client: &Client, db: usize, key: Key<'_>) -> bool {
+    fn gives_way(&mut self, client: &Client, db: usize, key: Key<'_>) -> bool {
+        self.is_due_in(db, key) && self.expire_due(client, db, key, true)
+    }
+
+    #[inline]
+    fn is_due_in(&self, db: usize, key: Key<'_>) -> bool {
         if self.keyspace.expires_len(db) == 0 {
             return false;
         }
-        match self
-            .keyspace
-            .find(db, key)
+        let found = self.keyspace.find(db, key);
+        found
             .and_then(|entry| entry.expire_at())
-        {
-            Some(at) if is_due(at, self.now()) => self.expire_due(client, db, key),
-            _ => false,
-        }
+            .is_some_and(|at| is_due(at, self.now()))
     }
 
     #[cold]
-    fn expire_due(&mut self, client: &Client, db: usize, key: Key<'_>) -> bool {
+    fn expire_due(&mut self, client: &Client, db: usize, key: Key<'_>, writes: bool) -> bool {
         if client.must_obey() {
             return false;
         }
-        if self.is_replica() || self.pause.stops_expiry(self.clock.mono_ms()) {
-            return true;
+        let waits_for_master = self.is_replica() && !writes;
+        if !waits_for_master && !self.pause.stops_expiry(self.clock.mono_ms()) {
+            self.expire(db, key);
         }
-        self.expire(db, key);
         true
     }
 

@@ -138,8 +138,11 @@ impl Host for OsHost {
     }
 
     fn save(&mut self, job: SaveJob) -> Result<Written, SaveError> {
-        // Another name than a background save has, which may be on its way to stop.
-        jobs::write_snapshot(job, &format!("temp-{}-save.rdb", std::process::id()))
+        let temporary = format!("temp-{}.rdb", std::process::id());
+        process::remove_when_interrupted(Some(&job.path.with_file_name(&temporary)));
+        let result = jobs::write_snapshot(job, &temporary);
+        process::remove_when_interrupted(None);
+        result
     }
 
     fn open(&mut self, path: &std::path::Path) -> Result<Option<OpenFile>, String> {

@@ -59,7 +59,9 @@ impl Jobs {
         let run = move || {
             for job in jobs {
                 let id = job.id;
-                let result = write_snapshot(job, &format!("temp-{}.rdb", std::process::id()));
+                // Another name than a save in the foreground has: this one may be on its way to stop.
+                let temporary = format!("temp-{}-background.rdb", std::process::id());
+                let result = write_snapshot(job, &temporary);
                 // The loop may be gone already.
                 let _ = news.send(News::Saved(id, result));
                 let _ = wake.wake();

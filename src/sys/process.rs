@@ -1,13 +1,13 @@
 //! The process: signals, daemonising, the pid file, the supervisor, limits, who and where we are.
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Signals that ask the server to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,28 @@ pub enum Stop {
     Terminate,
     /// SIGINT
     Interrupt,
+}
+
+/// The file that the SIGINT that ends the process at once removes first; null for none.
+static TEMPORARY: AtomicPtr<libc::c_char> = AtomicPtr::new(std::ptr::null_mut());
+
+/// Names the file that must not stay behind when the second SIGINT ends the process, or with `None` that there is
+/// none any more. Keeps a few bytes for ever for each name that is new.
+pub fn remove_when_interrupted(path: Option<&Path>) {
+    static KNOWN: Mutex<Vec<&CStr>> = Mutex::new(Vec::new());
+    let Some(name) = path.and_then(|path| CString::new(path.as_os_str().as_bytes()).ok()) else {
+        return TEMPORARY.store(std::ptr::null_mut(), Ordering::Release);
+    };
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let kept = match known.iter().find(|old| **old == name.as_c_str()) {
+        Some(old) => *old,
+        None => {
+            let new: &'static CStr = Box::leak(name.into_boxed_c_str());
+            known.push(new);
+            new
+        }
+    };
+    TEMPORARY.store(kept.as_ptr().cast_mut(), Ordering::Release);
 }
 
 /// The signals of the process: SIGTERM and SIGINT wake a pipe, SIGHUP and SIGPIPE are ignored.
@@ -42,6 +64,16 @@ impl Signals {
         let interrupt = Arc::new(AtomicBool::new(false));
         // Actions of one signal run in the order of registration: the exit sees the flag of the
         // signal before.
+        let insists = Arc::clone(&interrupt);
+        let remove = move || {
+            let path = TEMPORARY.load(Ordering::Acquire);
+            if insists.load(Ordering::Relaxed) && !path.is_null() {
+                // SAFETY: a path is never freed once it was published; unlink may be called in a handler.
+                unsafe { libc::unlink(path) };
+            }
+        };
+        // SAFETY: it reads atomics and calls unlink, which handlers may do.
+        unsafe { signal_hook::low_level::register(libc::SIGINT, remove)? };
         signal_hook::flag::register_conditional_shutdown(libc::SIGINT, 1, Arc::clone(&interrupt))?;
         signal_hook::flag::register(libc::SIGINT, Arc::clone(&interrupt))?;
         signal_hook::flag::register(libc::SIGTERM, Arc::clone(&terminate))?;

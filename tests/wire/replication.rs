@@ -519,9 +519,15 @@ fn a_replica_that_dies_during_a_full_sync_harms_nobody() {
 fn a_full_sync_answers_loading() {
     for (mode, field) in [("disabled", "loading"), ("swapdb", "async_loading")] {
         let source = start();
-        let replica = Server::start(&[QUICK, &["--repl-diskless-load", mode]].concat());
-        fill(&source, 2000);
-        source.client().text("CONFIG SET rdb-key-save-delay 500");
+        let options = [
+            "--repl-diskless-load",
+            mode,
+            "--loading-process-events-interval-bytes",
+            "1024",
+        ];
+        let replica = Server::start(&[QUICK, &options].concat());
+        fill(&source, 30_000);
+        source.client().text("CONFIG SET rdb-key-save-delay 100");
         let mut reader = replica.client();
         reader.text("SET old 1");
         reader.text(&format!("REPLICAOF 127.0.0.1 {}", source.port()));
@@ -541,7 +547,9 @@ fn a_full_sync_answers_loading() {
         source.client().text("CONFIG SET rdb-key-save-delay 0");
         link_up(&replica);
         assert_eq!(reader.info("persistence", field), "0");
-        assert_same(&source, &replica);
+        caught_up(&source, &replica);
+        let digest = reader.text("DEBUG DIGEST");
+        assert_eq!(digest, source.client().text("DEBUG DIGEST"));
     }
 }
 
@@ -557,6 +565,15 @@ fn a_writable_replica_reclaims_what_its_clients_made() {
     assert_eq!(client.info("stats", "slave_expires_tracked_keys"), "2");
     wait_until("the key is gone", || client.text("DBSIZE") == "1");
     assert_eq!(client.text("GET kept"), "1");
+    let mut primary = source.client();
+    primary.text("DEBUG SET-ACTIVE-EXPIRE 0");
+    primary.text("SET due 5 PX 1");
+    wait_until("the key is due", || {
+        client.text("GET due") == "(nil)" && client.text("EXISTS due") == "0"
+    });
+    wait_until("the write has come", || client.text("DBSIZE") == "2");
+    assert_eq!(client.text("INCR due"), "1");
+    assert_eq!(client.text("TTL due"), "-1");
     wait_until("nothing is tracked", || {
         client.info("stats", "slave_expires_tracked_keys") == "0"
     });
