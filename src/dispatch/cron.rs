@@ -11,6 +11,10 @@ const PERIOD_NS: u64 = 100_000_000;
 const RECLAIM_BUDGET_NS: u64 = 500_000;
 /// Due keys reclaimed between two looks at the clock.
 const RECLAIM_STEP: usize = 64;
+/// A client that was silent for so long is idle: its buffers shrink.
+const IDLE_MS: i64 = 2000;
+/// Spare room that a buffer of an idle client keeps.
+const SPARE_BYTES: usize = 1024;
 
 /// When the timers run next.
 #[derive(Default)]
@@ -137,10 +141,31 @@ impl Machine {
         let now_ms = self.engine.clock.mono_ms();
         self.engine.stats.sample(now_ms, used);
         self.replication_cron();
+        self.shrink_buffers();
         let timeout = self.engine.config.timeout;
         if timeout > 0 {
             self.close_idle(timeout * 1000);
         }
+    }
+
+    /// Gives back what the buffers of idle clients hold beyond their content.
+    fn shrink_buffers(&mut self) {
+        let now = self.engine.now();
+        let mut shrinks = 0;
+        self.engine.clients.visit_some(|client| {
+            if now - client.active_ms <= IDLE_MS {
+                return;
+            }
+            if client.query.capacity() > client.query.len() + SPARE_BYTES {
+                client.query.shrink_to_fit();
+            }
+            let reply = &mut client.reply.buf;
+            if reply.is_empty() && reply.capacity() > SPARE_BYTES {
+                reply.shrink_to(SPARE_BYTES);
+                shrinks += 1;
+            }
+        });
+        self.engine.stats.reply_buffer_shrinks += shrinks;
     }
 
     fn close_idle(&mut self, timeout_ms: i64) {

@@ -261,6 +261,8 @@ pub struct Clients {
     slots: Vec<Option<Box<Client>>>,
     count: usize,
     next_id: u64,
+    /// The slot that [`Clients::visit_some`] looked at last.
+    visited: usize,
 }
 
 impl Clients {
@@ -329,6 +331,17 @@ impl Clients {
     /// All clients but the one that runs, to change.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Client> {
         self.slots.iter_mut().filter_map(|slot| slot.as_deref_mut())
+    }
+
+    /// Visits a tenth of the slots and some, going round: called ten times a second it sees each client about once
+    /// a second.
+    pub fn visit_some(&mut self, mut visit: impl FnMut(&mut Client)) {
+        for _ in 0..(self.slots.len() / 10 + 8).min(self.slots.len()) {
+            self.visited = (self.visited + 1) % self.slots.len();
+            if let Some(client) = &mut self.slots[self.visited] {
+                visit(client);
+            }
+        }
     }
 
     /// Link of the client with this id; not of the one that runs.
