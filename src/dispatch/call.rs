@@ -51,7 +51,10 @@ impl Machine {
             if !keeps_reply {
                 client.reply.buf.truncate(reply_start);
             }
-            client.flags.remove(ClientFlags::REPLY_SKIP);
+            // A client that waits is not answered later either.
+            if !client.is(ClientFlags::BLOCKED) {
+                client.flags.remove(ClientFlags::REPLY_SKIP);
+            }
         }
         if was_replica && client.reply.buf.len() > reply_start {
             Machine::silence_replica(client, found, reply_start);

@@ -85,9 +85,7 @@ impl Machine {
                 engine.flushing.push(link);
                 continue;
             }
-            client.reply.ok();
-            client.blocked = None;
-            client.flags.remove(ClientFlags::BLOCKED);
+            client.end_wait(|client| client.reply.ok());
             engine.ready.push(link);
             engine.mark_dirty(link);
         }

@@ -492,9 +492,7 @@ impl Machine {
                 }
                 continue;
             }
-            reply_acknowledged(client, stage, count);
-            client.blocked = None;
-            client.flags.remove(ClientFlags::BLOCKED);
+            client.end_wait(|client| reply_acknowledged(client, stage, count));
             engine.ready.push(link);
             engine.mark_dirty(link);
         }

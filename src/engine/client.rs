@@ -248,6 +248,18 @@ impl Client {
             .remove(ClientFlags::MULTI | ClientFlags::DIRTY_CAS | ClientFlags::DIRTY_EXEC);
     }
 
+    /// Ends its wait, with what `answer` replies unless it asked for no replies.
+    pub fn end_wait(&mut self, answer: impl FnOnce(&mut Client)) {
+        let start = self.reply.buf.len();
+        answer(self);
+        if self.is(ClientFlags::REPLY_OFF | ClientFlags::REPLY_SKIP) {
+            self.reply.buf.truncate(start);
+            self.flags.remove(ClientFlags::REPLY_SKIP);
+        }
+        self.blocked = None;
+        self.flags.remove(ClientFlags::BLOCKED);
+    }
+
     /// Whether its commands must be obeyed as a master's (no read-only check, no expiry).
     #[inline]
     pub fn must_obey(&self) -> bool {

@@ -462,17 +462,18 @@ impl Engine {
         let Some(client) = self.clients.get_mut(link) else {
             return;
         };
-        if with_error {
-            client
-                .reply
-                .error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
-        } else if let Some(Blocked::Wait { stage, offset, .. }) = client.blocked {
-            let count = acknowledged_count(&self.replication, stage, offset);
-            reply_acknowledged(client, stage, count);
-        }
+        let replication = &self.replication;
+        client.end_wait(|client| {
+            if with_error {
+                client
+                    .reply
+                    .error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+            } else if let Some(Blocked::Wait { stage, offset, .. }) = client.blocked {
+                let count = acknowledged_count(replication, stage, offset);
+                reply_acknowledged(client, stage, count);
+            }
+        });
         self.waiting.retain(|&other| other != link);
-        client.blocked = None;
-        client.flags.remove(ClientFlags::BLOCKED);
         self.ready.push(link);
         self.mark_dirty(link);
     }
@@ -482,9 +483,7 @@ impl Engine {
         let Some(client) = self.clients.get_mut(link) else {
             return;
         };
-        client.blocked = None;
-        client.flags.remove(ClientFlags::BLOCKED);
-        client.reply.error(error);
+        client.end_wait(|client| client.reply.error(error));
         self.stats.errors.count("ERR");
         self.ready.push(link);
         self.mark_dirty(link);
