@@ -283,7 +283,12 @@ impl Tally {
         text.push_str(&"---:|".repeat(self.0.len()));
         text.push('\n');
         for (index, (area, _)) in AREAS.iter().enumerate() {
-            if self.0.values().all(|areas| !areas.contains_key(&index)) {
+            let has_tests = |areas: &BTreeMap<usize, Counts>| {
+                areas
+                    .get(&index)
+                    .is_some_and(|counts| counts.applicable() > 0)
+            };
+            if !self.0.values().any(has_tests) {
                 continue;
             }
             text.push_str(&format!("| {area} |"));
