@@ -161,7 +161,8 @@ impl Inventory {
 /// A line of the list.
 pub struct Entry {
     pub reason: Reason,
-    /// How many of the runs of a name that stands for several tests; None: all, and the suite is told to skip them.
+    /// How many of the name's runs in a unit, which are made all the same: others of that name pass, or other tests
+    /// need what this one leaves behind. None: all, and the suite is told to skip them.
     pub times: Option<usize>,
 }
 
@@ -192,9 +193,9 @@ impl Expected {
             };
             let times = match times.map(|times| times.parse::<usize>()) {
                 None => None,
-                Some(Ok(times)) if times < inventory.times(unit, name) => Some(times),
+                Some(Ok(times)) if times <= inventory.times(unit, name) => Some(times),
                 Some(_) => {
-                    let message = "the fourth field is how many of several runs fail";
+                    let message = "the fourth field is how many of the test's runs fail";
                     return Err(fault(path, number, message));
                 }
             };
