@@ -15,6 +15,8 @@ const WINDOW: usize = 16;
 pub(super) const REPLY_KEPT_BYTES: usize = 64 * 1024;
 /// While commands run, output is held against its limit from this size on.
 const OUTPUT_CHECKED_BYTES: usize = 1 << 20;
+/// While an argument lacks this much, the client's input is read straight into its own buffer.
+const DIRECT_BYTES: usize = 32 * 1024;
 /// An input buffer is kept up to this capacity when it is empty.
 const QUERY_KEPT_BYTES: usize = 4 * 1024;
 
@@ -76,6 +78,40 @@ impl Machine {
         }
         if !client.is(ClientFlags::CLOSE_ASAP) {
             self.query_fits(&mut client);
+        }
+        self.put_back(client);
+    }
+
+    /// Takes the kept input of a client in the middle of a large argument, so that what follows is read right behind
+    /// it instead of being copied there; [`Machine::input_behind`] gives it back.
+    pub fn take_query(&mut self, link: LinkId) -> Option<Vec<u8>> {
+        let client = self.engine.clients.get_mut(link)?;
+        let direct = client.parser.wanted() >= DIRECT_BYTES
+            && !client.is(ClientFlags::MASTER | ClientFlags::BLOCKED);
+        direct.then(|| std::mem::take(&mut client.query))
+    }
+
+    /// Gives back what [`Machine::take_query`] gave, with `count` bytes more, and runs what is complete.
+    pub fn input_behind(
+        &mut self,
+        link: LinkId,
+        query: Vec<u8>,
+        count: usize,
+        host: &mut dyn Host,
+    ) {
+        let Some(mut client) = self.engine.clients.take(link) else {
+            return;
+        };
+        client.query = query;
+        if count > 0 {
+            client.bytes_in += count as u64;
+            self.engine.stats.reads_processed += 1;
+            self.engine.stats.net_input_bytes += count as u64;
+            client.active_ms = self.engine.now();
+            let closes = ClientFlags::CLOSE_AFTER_REPLY | ClientFlags::CLOSE_ASAP;
+            if !client.is(closes) && self.query_fits(&mut client) {
+                self.run_query(&mut client, host);
+            }
         }
         self.put_back(client);
     }

@@ -217,8 +217,8 @@ impl Machine {
             client.reply.buf.shrink_to(input::REPLY_KEPT_BYTES);
             return client.is(ClientFlags::CLOSE_AFTER_REPLY);
         }
-        // A reader that never quite catches up must not hold what it has read.
-        if client.sent > input::REPLY_KEPT_BYTES && client.sent > client.reply.buf.len() / 2 {
+        // A reader that never quite catches up must not hold what it has read; what is left to move is then little.
+        if client.sent > input::REPLY_KEPT_BYTES && client.sent > client.reply.buf.len() / 4 * 3 {
             client.reply.buf.drain(..client.sent);
             client.sent = 0;
         }

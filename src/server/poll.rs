@@ -32,6 +32,7 @@ use crate::config::Config;
 use crate::dispatch::{LinkFacts, Machine};
 use crate::engine::{Action, Host, LoadResult};
 use crate::sys::process::{Signals, Stop};
+use crate::sys::socket::receive_onto;
 use crate::sys::{clock, cpu};
 
 /// Bytes read from a link in a round.
@@ -354,6 +355,9 @@ impl Shell {
             // Its turn comes with the queue.
             return;
         }
+        if let Some(query) = self.machine.take_query(token) {
+            return self.read_behind(token, query);
+        }
         let result = loop {
             let result = match &mut link.socket {
                 Socket::Tcp(socket) => socket.read(&mut self.buffer),
@@ -375,6 +379,38 @@ impl Shell {
                 self.machine
                     .input(token, &self.buffer[..count], &mut self.host);
             }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => {
+                log::debug!("Reading from client: {}", listen::strerror(&error));
+                self.machine.closed(token);
+            }
+        }
+    }
+
+    /// As [`Shell::read`] into a client's own buffer.
+    fn read_behind(&mut self, token: usize, mut query: Vec<u8>) {
+        let link = &mut self.links[token];
+        let result = loop {
+            let result = match &link.socket {
+                Socket::Tcp(socket) => receive_onto(socket, &mut query, READ_BYTES),
+                Socket::Unix(socket) => receive_onto(socket, &mut query, READ_BYTES),
+                Socket::TcpListener(_) | Socket::UnixListener(_) | Socket::Signals(_) => Ok(0),
+            };
+            match result {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => break result,
+            }
+        };
+        let count = *result.as_ref().unwrap_or(&0);
+        if count > 0 && (count == READ_BYTES || link.read_closed) {
+            link.queued = true;
+            self.unread.push(token);
+        }
+        self.machine
+            .input_behind(token, query, count, &mut self.host);
+        match result {
+            Ok(0) => self.machine.closed(token),
+            Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => {
                 log::debug!("Reading from client: {}", listen::strerror(&error));

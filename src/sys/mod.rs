@@ -8,6 +8,7 @@
 //! | `ticks` | the clock that is read for every command |
 //! | `cpu` | affinity, priorities |
 //! | `process` | signals, daemonising, pid file, systemd, file limit, names |
+//! | `socket` | receiving into memory that was not cleared |
 //! | `syslog` | the system's log |
 //! | `title` | the title that `ps` shows |
 //! | `file` | syncing and replacing files |
@@ -18,6 +19,7 @@ pub mod cpu;
 pub mod file;
 pub mod memory;
 pub mod process;
+pub mod socket;
 pub mod syslog;
 pub mod ticks;
 pub mod title;

@@ -36,6 +36,36 @@ fn half_a_million_gets_sent_before_a_byte_is_read() {
     assert_eq!(client.text("PING"), "PONG");
 }
 
+/// Large arguments come in any pieces, with commands before and behind them.
+#[test]
+fn large_arguments_in_pieces() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    let value: Vec<u8> = (0..3_000_000u32).map(|i| (i % 251) as u8).collect();
+    let mut request = Vec::new();
+    push_request(&mut request, &["PING"]);
+    push_request(&mut request, &[b"SET".as_slice(), b"key", &value]);
+    push_request(
+        &mut request,
+        &[b"APPEND".as_slice(), b"key", &value[..100_000]],
+    );
+    push_request(&mut request, &["STRLEN", "key"]);
+    for piece in [1, 40_000, 65_536, 700_001, request.len()] {
+        for part in request.chunks(piece.max(4000)) {
+            client.send(part);
+            if piece < 100_000 {
+                std::thread::sleep(std::time::Duration::from_micros(50));
+            }
+        }
+        let replies: Vec<String> = (0..4).map(|_| client.read().to_string()).collect();
+        assert_eq!(replies, ["PONG", "OK", "3100000", "3100000"], "{piece}");
+        let Value::Bulk(stored) = client.value("GETRANGE key 0 2999999") else {
+            panic!("no value")
+        };
+        assert!(stored == value, "pieces of {piece}");
+    }
+}
+
 /// A stranger who never reads is closed, as in Redis 8; one who has logged in is not.
 #[test]
 fn unread_replies_are_bounded_before_authentication() {
