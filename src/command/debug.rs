@@ -119,7 +119,7 @@ const SUBS: &[Sub] = &[
     ("htstats", 1, 2, htstats),
     ("jmap", 0, 0, jmap),
     ("pause-cron", 1, 1, pause_cron),
-    ("replicate", 2, usize::MAX, replicate),
+    ("replicate", 1, usize::MAX, replicate),
     ("change-repl-id", 0, 0, change_repl_id),
     ("panic", 0, 0, panic),
     ("dict-resizing", 1, 1, accept),
@@ -473,20 +473,10 @@ fn pause_cron(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandE
     Ok(())
 }
 
-/// DEBUG REPLICATE target command … Propagates a command that is not run here. Reply: OK.
+/// DEBUG REPLICATE command … Puts a command into the replication stream as it is, unchecked and not run here. Reply: OK.
 fn replicate(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
-    let target = args.bytes()?.to_ascii_lowercase();
-    if !matches!(target.as_slice(), b"aof" | b"aof-repl" | b"repl") {
-        return Err(CommandError::Syntax);
-    }
-    if target != b"aof" {
-        let mut argv = Vec::with_capacity(args.left());
-        while !args.is_empty() {
-            argv.push(args.bytes()?);
-        }
-        let db = ctx.client.db;
-        ctx.engine.propagate(db, argv.into_iter());
-    }
+    let db = ctx.client.db;
+    ctx.engine.propagate(db, args.iter().skip(2));
     ctx.reply().ok();
     Ok(())
 }
@@ -540,8 +530,8 @@ fn help(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
         "    * MERGE: conflicting keys will be loaded from RDB.",
         "    * NOFLUSH: keep the data set; a conflicting key is an error.",
         "    * NOSAVE: load from an existing RDB file.",
-        "REPLICATE <target> <command> ...",
-        "    Replicate a command that is not run here. <target>: aof, repl, aof-repl.",
+        "REPLICATE <command> ...",
+        "    Send the command to replicas without running it here: their data may differ then.",
         "SDSLEN <key>",
         "    Show the lengths of `key` and its value.",
         "SET-ACTIVE-EXPIRE <0|1>",

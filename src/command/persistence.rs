@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::config::ShutdownOptions;
-use crate::engine::{Blocked, ClientFlags, PauseCause};
+use crate::engine::{Blocked, ClientFlags, PauseCause, key_load_delay_ns};
 use crate::rdb::decode::{Batch, DecodeOptions, Decoded, Decoder};
 use crate::rdb::load::{LoadOptions, Loader};
 
@@ -73,6 +73,7 @@ fn save_now(ctx: &mut Context<'_>) -> Result<(), CommandError> {
 /// come back with a restart. A background save of the old data is stopped.
 pub(super) fn save_emptied(ctx: &mut Context<'_>) {
     ctx.engine.stop_background_save(ctx.host);
+    ctx.engine.cancel_full_sync();
     if ctx.engine.config.save.0.is_empty() {
         return;
     }
@@ -204,9 +205,12 @@ pub fn debug_reload(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Co
         let decoded = decoder
             .decode(&mut batch)
             .map_err(|error| failed(error.to_string()))?;
+        let keys = loader.loaded().seen();
         loader
             .apply(keyspace, &batch, 0, usize::MAX)
             .map_err(|error| failed(error.to_string()))?;
+        let delay_ns = key_load_delay_ns(&ctx.engine.config, loader.loaded().seen() - keys);
+        ctx.host.sleep_us(delay_ns / 1000);
         match decoded {
             Decoded::Done => break,
             Decoded::BatchFull => {}

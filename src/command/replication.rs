@@ -384,7 +384,13 @@ fn acknowledge(ctx: &mut Context<'_>, value: &[u8]) {
 
 /// PSYNC id offset. Reply: `+CONTINUE` and the stream, or `+FULLRESYNC`, a snapshot and the stream.
 fn psync(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
-    let (id, offset) = (args.bytes()?, args.int()?);
+    let id = args.bytes()?;
+    let offset = args.int().inspect_err(|_| {
+        log::warn!(
+            "Replica {} asks for synchronization but with a wrong offset",
+            ctx.client.peer
+        );
+    })?;
     if args.take("failover") {
         take_over(ctx, id)?;
     }

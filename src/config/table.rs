@@ -132,7 +132,7 @@ directives! {
     auto_aof_rewrite_percentage: i64 = 100, "auto-aof-rewrite-percentage", Range(0, I32_MAX), 0, StoredOnly;
     bgsave_cpulist: Text = Text::from(""), "bgsave-cpulist" | "bgsave_cpulist", Any, IMMUTABLE, StoredOnly;
     bind: Bind = Bind::default(), "bind", Any, MULTI_ARG, Works;
-    bind_source_addr: Text = Text::from(""), "bind-source-addr", Any, 0, StoredOnly;
+    bind_source_addr: Text = Text::from(""), "bind-source-addr", Any, 0, Works;
     bio_cpulist: Text = Text::from(""), "bio-cpulist" | "bio_cpulist", Any, IMMUTABLE, StoredOnly;
     busy_reply_threshold: i64 = 5000, "busy-reply-threshold" | "lua-time-limit", Range(0, i64::MAX), 0, StoredOnly;
     client_output_buffer_limit: OutputLimits = OutputLimits::default(), "client-output-buffer-limit", Any, MULTI_ARG, Works;
@@ -178,7 +178,7 @@ directives! {
     io_spin_us: i64 = 20, "io-spin-us", Range(0, 1000), 0, Works;
     io_threads: i64 = 1, "io-threads", Range(1, 128), IMMUTABLE, StoredOnly;
     jemalloc_bg_thread: bool = true, "jemalloc-bg-thread", Any, 0, Works;
-    key_load_delay: i64 = 0, "key-load-delay", Range(I32_MIN, I32_MAX), HIDDEN, StoredOnly;
+    key_load_delay: i64 = 0, "key-load-delay", Range(I32_MIN, I32_MAX), HIDDEN, Works;
     latency_monitor_threshold: i64 = 0, "latency-monitor-threshold", Range(0, i64::MAX), 0, Works;
     latency_tracking: bool = true, "latency-tracking", Any, 0, Works;
     latency_tracking_info_percentiles: Percentiles = Percentiles::default(), "latency-tracking-info-percentiles", Any, MULTI_ARG, Works;

@@ -17,6 +17,13 @@ impl Machine {
     ) -> Flow {
         let reply_start = client.reply.buf.len();
         let was_replica = client.is(ClientFlags::REPLICA);
+        // With its subcommand, for the log.
+        let named = match found {
+            Some(entry) if was_replica && !entry.subcommands.is_empty() && args.count() >= 2 => {
+                table().find_sub(entry, args.at(1)).or(found)
+            }
+            Some(_) | None => found,
+        };
         if client.is(ClientFlags::REPLY_SKIP_NEXT) {
             client.flags.remove(ClientFlags::REPLY_SKIP_NEXT);
             client.flags.insert(ClientFlags::REPLY_SKIP);
@@ -43,6 +50,9 @@ impl Machine {
                 Flow::Next
             }
             Err(error) => {
+                if was_replica {
+                    Machine::log_error_to_replica(named, &error);
+                }
                 self.reject(client, found, error);
                 Flow::Next
             }
@@ -57,9 +67,19 @@ impl Machine {
             }
         }
         if was_replica && client.reply.buf.len() > reply_start {
-            Machine::silence_replica(client, found, reply_start);
+            Machine::silence_replica(client, named, reply_start);
         }
         flow
+    }
+
+    /// A replica was about to be sent an error.
+    #[cold]
+    fn log_error_to_replica(command: Option<&Registered>, error: &CommandError) {
+        log::warn!(
+            "== CRITICAL == This master is sending an error to its replica: '{error}' after processing the command \
+             '{}'",
+            command.map_or("<unknown>", |entry| entry.full_name.as_str())
+        );
     }
 
     /// A reply in the middle of the stream would end the replica's trust in it: the link is closed instead.
@@ -73,7 +93,7 @@ impl Machine {
         client.flags.insert(ClientFlags::CLOSE_ASAP);
         log::warn!(
             "Replica generated a reply to command '{}', disconnecting it: {}",
-            found.map_or("", |entry| entry.full_name.as_str()),
+            found.map_or("<unknown>", |entry| entry.full_name.as_str()),
             guards::describe(client)
         );
     }
@@ -127,6 +147,9 @@ impl Machine {
                 "== CRITICAL == This replica cannot process a command of its master: '{error}'. The link is closed."
             );
             client.flags.insert(ClientFlags::CLOSE_ASAP);
+            if let Some(master) = &mut self.engine.replication.master {
+                master.retry_later();
+            }
         }
         if client.is(ClientFlags::MULTI) {
             client.flags.insert(ClientFlags::DIRTY_EXEC);
@@ -196,6 +219,9 @@ impl Machine {
                      command '{}'",
                     entry.full_name
                 );
+            }
+            if client.is(ClientFlags::REPLICA) {
+                Machine::log_error_to_replica(Some(entry), &error);
             }
             error.write(&mut client.reply);
             self.engine.stats.errors.count(&error.code());

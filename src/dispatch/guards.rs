@@ -328,7 +328,7 @@ fn replication_allows(
 /// Whether a pause makes this command wait.
 #[inline]
 pub(super) fn paused(engine: &Engine, client: &Client, entry: &'static Registered) -> bool {
-    if !engine.pause.is_set() || client.is(ClientFlags::MASTER | ClientFlags::REPLICA) {
+    if !engine.pause.is_set() || client.is(ClientFlags::REPLICA) {
         return false;
     }
     match engine.pause.kind(engine.clock.mono_ms()) {

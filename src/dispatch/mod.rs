@@ -165,6 +165,9 @@ impl Machine {
         if !self.engine.ready.is_empty() {
             sleep_ns = 0;
         }
+        if let Some(resumes_ns) = self.engine.load_held_until_ns() {
+            sleep_ns = sleep_ns.min(resumes_ns.saturating_sub(self.engine.clock.mono_ns));
+        }
         self.drop_closing();
         sleep_ns
     }
@@ -201,11 +204,15 @@ impl Machine {
         self.engine.stats.writes_processed += u64::from(bytes > 0);
         if client.is(ClientFlags::REPLICA) {
             self.engine.stats.net_repl_output_bytes += bytes as u64;
+            let now = self.engine.clock.unix_ms();
             if client.unsent() == 0 {
                 if bytes > 0 {
                     self.engine.replication.source.sent(link, bytes);
                 }
                 return client.is(ClientFlags::CLOSE_AFTER_REPLY);
+            }
+            if bytes > 0 {
+                self.engine.replication.source.payload_moves(link, now);
             }
         } else {
             self.engine.stats.net_output_bytes += bytes as u64;

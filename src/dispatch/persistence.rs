@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use super::Machine;
 use crate::engine::{
     Action, Blocked, Host, LoadResult, Loading, PauseCause, PauseKind, SaveError, Shutdown,
+    key_load_delay_ns,
 };
 use crate::keyspace::Keyspace;
 use crate::rdb::decode::{Batch, DecodeOptions};
@@ -20,6 +21,8 @@ use crate::rdb::load::{LoadOptions, Loader};
 const SLICE_NS: u64 = 1_000_000;
 /// Records between two looks at the clock.
 const SLICE_RECORDS: usize = 64;
+/// A slice waits at most so long for key-load-delay, unless one key alone asks for more.
+const SLICE_DELAY_NS: u64 = 10_000_000;
 /// Decoded batches that wait at most.
 const BATCHES_MAX: usize = 4;
 
@@ -55,7 +58,7 @@ impl Machine {
             started_s: self.engine.now() / 1000,
             bytes_total,
             bytes: 0,
-            serves_old: false,
+            ..Loading::default()
         });
         let now = self.engine.now();
         let keyspace = self.engine.keyspace.detached(now);
@@ -102,6 +105,13 @@ impl Machine {
         let Some(load) = &mut self.load else {
             return false;
         };
+        if self.engine.load_held_until_ns().is_some() {
+            return false;
+        }
+        let slice_records = match key_load_delay_ns(&self.engine.config, 1) {
+            0 => SLICE_RECORDS,
+            delay_ns => (SLICE_DELAY_NS / delay_ns).clamp(1, SLICE_RECORDS as u64) as usize,
+        };
         let deadline = host.monotonic_ns() + SLICE_NS;
         while let Some(batch) = load.batches.front() {
             if load.applied == batch.records().len() {
@@ -115,11 +125,18 @@ impl Machine {
                 }
                 continue;
             }
+            let keys = load.loader.loaded().seen();
             match load
                 .loader
-                .apply(&mut load.keyspace, batch, load.applied, SLICE_RECORDS)
+                .apply(&mut load.keyspace, batch, load.applied, slice_records)
             {
-                Ok(applied) => load.applied = applied,
+                Ok(applied) => {
+                    load.applied = applied;
+                    self.engine.keys_loaded(load.loader.loaded().seen() - keys);
+                    if self.engine.load_held_until_ns().is_some() {
+                        return false;
+                    }
+                }
                 Err(error) => {
                     load.batches.clear();
                     load.end = Some(Err(error.to_string()));

@@ -8,11 +8,12 @@
 use super::{LinkFacts, Machine};
 use crate::config::DisklessLoad;
 use crate::engine::{
-    Action, Blocked, Client, ClientFlags, Host, LinkId, Loading, acknowledged_count,
-    reply_acknowledged,
+    Action, Background, Blocked, Client, ClientFlags, Host, LinkId, Loading, SaveError,
+    acknowledged_count, reply_acknowledged,
 };
 use crate::keyspace::Keyspace;
 use crate::rdb::decode::{Batch, Decoded, Decoder};
+use crate::rdb::encode::Written;
 use crate::rdb::load::{LoadOptions, Loader};
 use crate::replication::id::Id;
 use crate::replication::replica::{Due, Event};
@@ -197,11 +198,16 @@ impl Machine {
             loader: Loader::new(load),
             complete: false,
         }));
+        // Old data of another history would tell clients nothing of their master.
+        let swaps = self.engine.config.repl_diskless_load == DisklessLoad::SwapDb;
+        let ours = self.engine.replication.ids.current;
+        let shared = matches!(self.progress.origin, Some((id, _)) if id == ours);
         self.progress.loading = Loading {
             started_s: now / 1000,
             bytes_total: bytes.unwrap_or(0),
             bytes: 0,
-            serves_old: self.engine.config.repl_diskless_load == DisklessLoad::SwapDb,
+            serves_old: swaps && shared,
+            resumes_ns: 0,
         };
         log::info!("MASTER <-> REPLICA sync: Loading DB in memory");
     }
@@ -209,13 +215,32 @@ impl Machine {
     fn load(&mut self, part: &[u8]) -> Result<(), String> {
         let loading = &mut self.progress.loading;
         loading.bytes += part.len() as u64;
-        let unseen = self.engine.config.loading_process_events_interval_bytes;
-        if loading.bytes > unseen.unsigned_abs() {
-            self.engine.persistence.loading = Some(*loading);
+        let config = &self.engine.config;
+        let unseen = config.loading_process_events_interval_bytes;
+        if loading.bytes > unseen.unsigned_abs() || config.key_load_delay != 0 {
+            let shown = &mut self.engine.persistence.loading;
+            loading.resumes_ns = shown.map_or(0, |loading| loading.resumes_ns);
+            *shown = Some(*loading);
         }
-        match &mut self.progress.load {
-            Some(load) => load.feed(part),
-            None => Err("payload without a beginning".into()),
+        let Some(load) = &mut self.progress.load else {
+            return Err("payload without a beginning".into());
+        };
+        let keys = load.loader.loaded().seen();
+        load.feed(part)?;
+        self.engine.keys_loaded(load.loader.loaded().seen() - keys);
+        Ok(())
+    }
+
+    /// How many bytes may be read from a link in this round. A data set that arrives is read in parts of
+    /// `loading-process-events-interval-bytes`, and not at all while key-load-delay holds it.
+    #[inline]
+    pub fn read_limit(&self, link: LinkId) -> usize {
+        if self.progress.load.is_none() || self.engine.master_link != Some(link) {
+            return usize::MAX;
+        }
+        match self.engine.load_held_until_ns() {
+            Some(_) => 0,
+            None => self.engine.config.loading_process_events_interval_bytes as usize,
         }
     }
 
@@ -328,6 +353,10 @@ impl Machine {
         if engine.replication.source.is_empty() || engine.replication.source.job().is_some() {
             return;
         }
+        // The file of a job that nobody waits for any more.
+        if matches!(&engine.persistence.background, Some(save) if save.sync.is_some()) {
+            return;
+        }
         let settings = engine.source_settings();
         let now = engine.now();
         let mark = engine.fresh_id();
@@ -356,21 +385,27 @@ impl Machine {
         }
     }
 
-    /// Whether the replicas of the running job can take another chunk; false without a job.
+    /// Whether the replicas of the running job can take another chunk; nobody holds up a job that has none.
     pub fn sync_wants_data(&self) -> bool {
         let unsent = |link: &LinkId| self.engine.clients.get(*link).map_or(0, Client::unsent);
         let job = self.engine.replication.source.job();
-        job.is_some_and(|job| {
+        job.is_none_or(|job| {
             job.links
                 .iter()
                 .all(|link| unsent(link) < SYNC_UNSENT_BYTES)
         })
     }
 
-    /// Whether job `id` is still wanted by anybody.
+    /// Whether job `id` is still wanted: by a replica, or for the file that it saves.
     pub fn sync_is_wanted(&self, id: u64) -> bool {
         let job = self.engine.replication.source.job();
-        job.is_some_and(|job| job.id == id && !job.links.is_empty())
+        let saves = !self.engine.config.save.0.is_empty() && self.engine.save_of_sync(id).is_some();
+        saves || job.is_some_and(|job| job.id == id && !job.links.is_empty())
+    }
+
+    /// The file of job `id` is where saves go: that is a save.
+    pub fn sync_saved(&mut self, id: u64, written: Written) {
+        self.engine.save_of_sync_ended(id, Ok(written));
     }
 
     /// The next bytes of job `id`'s payload, for all its replicas.
@@ -385,8 +420,13 @@ impl Machine {
             return;
         };
         let links = job.links.clone();
+        let now = self.engine.now();
         self.engine.replication.source.payload_started(id);
         for link in links {
+            let client = self.engine.clients.get(link);
+            if client.is_none_or(|client| client.unsent() == 0) {
+                self.engine.replication.source.payload_moves(link, now);
+            }
             self.send(link, bytes);
         }
     }
@@ -407,8 +447,22 @@ impl Machine {
                 self.send(link, &mark);
             }
         }
-        if let (Some(_), Some(text)) = (&job, error) {
-            log::warn!("Background transfer error: {text}");
+        if let Some(text) = error {
+            let cancelled = |save: &Background| save.progress.is_cancelled();
+            let reason = match self.engine.save_of_sync(id).is_some_and(cancelled) {
+                true => SaveError::Cancelled,
+                false => SaveError::Failed(text.to_string()),
+            };
+            self.engine.save_of_sync_ended(id, Err(reason));
+            match &job {
+                Some(job) if job.links.is_empty() && job.framing != Framing::Length => {
+                    log::warn!("Diskless rdb transfer, last replica dropped, killing fork child.")
+                }
+                Some(job) if !job.links.is_empty() => {
+                    log::warn!("Background transfer error: {text}");
+                }
+                Some(_) | None => {}
+            }
         }
         let now = self.engine.now();
         let links = self
@@ -426,8 +480,15 @@ impl Machine {
         }
         let now = self.engine.now();
         let timeout_ms = self.engine.config.repl_timeout.saturating_mul(1000);
+        let held = self.engine.load_held_until_ns().is_some();
         let due = match &mut self.engine.replication.master {
-            Some(master) => master.timer(now, timeout_ms),
+            Some(master) => {
+                if held {
+                    // Its silence is our own doing.
+                    master.heard(now);
+                }
+                master.timer(now, timeout_ms)
+            }
             None => Due::Nothing,
         };
         let link = self.engine.master_link;
@@ -454,7 +515,10 @@ impl Machine {
         }
         self.progress.second_ms = mono_ms;
         let (settings, fresh) = (self.engine.source_settings(), self.engine.fresh_id());
-        for action in self.engine.replication.cron(&settings, fresh, now) {
+        let clients = &self.engine.clients;
+        let unsent = |link| clients.get(link).is_some_and(|client| client.unsent() > 0);
+        let actions = self.engine.replication.cron(&settings, unsent, fresh, now);
+        for action in actions {
             match action {
                 role::Action::Write(link, bytes) => self.send(link, &bytes),
                 role::Action::Close(link) => self.engine.close_soon(link),

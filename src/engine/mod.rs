@@ -25,7 +25,9 @@ pub use failover::Failover;
 pub use host::{Clock, Host, MemoryFacts, OpenFile, ProcessFacts};
 pub use own_expires::OwnExpires;
 pub use pause::{Pause, PauseCause, PauseKind};
-pub use persistence::{Background, LoadResult, Loading, Persistence, SaveError, SaveJob};
+pub use persistence::{
+    Background, LoadResult, Loading, Persistence, SaveError, SaveJob, key_load_delay_ns,
+};
 pub use propagation::{Pending, encode_command};
 pub use replicate::SyncJob;
 pub use shutdown::Shutdown;
@@ -236,6 +238,11 @@ impl Engine {
             self.stats
                 .slowlog
                 .shorten(self.config.slowlog_max_len as usize);
+        }
+        if ids.contains(&Id::key_load_delay)
+            && let Some(loading) = &mut self.persistence.loading
+        {
+            loading.resumes_ns = 0;
         }
         if ids.contains(&Id::repl_backlog_size) {
             self.replication

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 
 use super::{Action, Engine, Host, OwnExpires};
 use crate::base::time::UnixMs;
-use crate::config::{MaxmemoryPolicy, REDIS_VERSION};
+use crate::config::{Config, MaxmemoryPolicy, REDIS_VERSION};
 use crate::keyspace::{Keyspace, Snapshot};
 use crate::rdb::Dialect;
 use crate::rdb::encode::{
@@ -79,6 +79,8 @@ pub struct Background {
     pub progress: Arc<Progress>,
     /// The most bytes that were kept for the snapshot alone, as far as was looked.
     pub copied_bytes_peak: u64,
+    /// The full synchronisation whose file it is, if it is one's.
+    pub sync: Option<u64>,
     dirty: u64,
 }
 
@@ -93,6 +95,8 @@ pub struct Loading {
     pub bytes: u64,
     /// Clients are served from the old data set meanwhile (repl-diskless-load swapdb).
     pub serves_old: bool,
+    /// key-load-delay holds the load up to this instant, monotonic nanoseconds.
+    pub resumes_ns: u64,
 }
 
 /// Facts about saving and loading.
@@ -131,6 +135,17 @@ impl Persistence {
             last_seconds: -1,
             ..Persistence::default()
         }
+    }
+}
+
+/// The time that key-load-delay asks for so many keys, nanoseconds: microseconds a key, or when negative one
+/// microsecond for so many keys.
+pub fn key_load_delay_ns(config: &Config, keys: u64) -> u64 {
+    let us = config.key_load_delay.unsigned_abs();
+    match config.key_load_delay {
+        0 => 0,
+        1.. => keys.saturating_mul(us).saturating_mul(1000),
+        ..0 => keys.saturating_mul(1000) / us,
     }
 }
 
@@ -219,19 +234,47 @@ impl Engine {
     /// Takes the snapshot and asks for its saving. There must be none running.
     pub fn start_background_save(&mut self, host: &mut dyn Host) {
         assert!(self.persistence.background.is_none());
-        let job = self.save_job(host);
-        let started_s = self.now() / 1000;
+        let mut job = self.save_job(host);
         self.persistence.scheduled = false;
+        let keys = job.snapshot.keys() as u64;
+        job.id = self.background_save_begins(keys, job.progress.clone(), None);
+        self.actions.push(Action::Save(Box::new(job)));
+    }
+
+    /// A snapshot of now is going to be saved in background. Returns the save's number.
+    pub(super) fn background_save_begins(
+        &mut self,
+        keys_total: u64,
+        progress: Arc<Progress>,
+        sync: Option<u64>,
+    ) -> u64 {
+        let started_s = self.now() / 1000;
+        self.persistence.jobs += 1;
         self.persistence.last_attempt_s = started_s;
         self.persistence.background = Some(Background {
-            id: job.id,
+            id: self.persistence.jobs,
             started_s,
-            keys_total: job.snapshot.keys() as u64,
-            progress: job.progress.clone(),
+            keys_total,
+            progress,
             copied_bytes_peak: 0,
+            sync,
             dirty: self.dirty,
         });
-        self.actions.push(Action::Save(Box::new(job)));
+        self.persistence.jobs
+    }
+
+    /// The background save that full synchronisation `id` is, if it is one that runs.
+    pub fn save_of_sync(&self, id: u64) -> Option<&Background> {
+        let background = self.persistence.background.as_ref()?;
+        (background.sync == Some(id)).then_some(background)
+    }
+
+    /// The file of full synchronisation `id` is there, or will not be.
+    pub fn save_of_sync_ended(&mut self, id: u64, result: Result<Written, SaveError>) {
+        if let Some(save) = self.save_of_sync(id).map(|background| background.id) {
+            self.watch_background_save();
+            self.background_save_ended(save, result);
+        }
     }
 
     /// Notes how much memory the running background save's snapshot keeps; called by a timer.
@@ -355,6 +398,24 @@ impl Engine {
         self.persistence.last_load_expired = loaded.expired;
         self.nothing_unsaved();
         self.touch_all_watched();
+    }
+
+    /// So many keys were loaded: with key-load-delay the load waits before it takes the next ones, while the loop
+    /// goes on.
+    pub fn keys_loaded(&mut self, keys: u64) {
+        let delay_ns = key_load_delay_ns(&self.config, keys);
+        if delay_ns > 0
+            && let Some(loading) = &mut self.persistence.loading
+        {
+            let from_ns = loading.resumes_ns.max(self.clock.mono_ns);
+            loading.resumes_ns = from_ns.saturating_add(delay_ns);
+        }
+    }
+
+    /// When the load may go on, if key-load-delay holds it now; monotonic nanoseconds.
+    pub fn load_held_until_ns(&self) -> Option<u64> {
+        let resumes_ns = self.persistence.loading?.resumes_ns;
+        (self.config.key_load_delay != 0 && resumes_ns > self.clock.mono_ns).then_some(resumes_ns)
     }
 
     /// The access word of a key that is created now.

@@ -3,11 +3,14 @@
 //! The state is [`Replication`](crate::replication::role::Replication); here it meets clients,
 //! directives and the shell's actions. What must run commands is in `dispatch/replication.rs`.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use super::{Action, Blocked, Client, ClientFlags, Engine, Host, LinkId, OwnExpires};
 use crate::base::time::UnixMs;
 use crate::keyspace::Snapshot;
 use crate::rdb::Dialect;
-use crate::rdb::encode::{EncodeOptions, ReplicationPoint};
+use crate::rdb::encode::{EncodeOptions, Progress, ReplicationPoint};
 use crate::rdb::load::{LEFT_OUT_BYTES_MAX, Loaded, LoadedAux};
 use crate::replication::id::Id;
 use crate::replication::role::Saved;
@@ -30,6 +33,12 @@ pub struct SyncJob {
     pub key_delay_us: i64,
     /// Leave the keys out.
     pub functions_only: bool,
+    /// Where the file stays, of a payload that goes through one: it is a background save as well.
+    pub keep: Option<PathBuf>,
+    /// rdb-save-incremental-fsync, for a file that stays.
+    pub syncs_often: bool,
+    /// Shared with the engine: its flag stops the job.
+    pub progress: Arc<Progress>,
 }
 
 impl std::fmt::Debug for SyncJob {
@@ -206,17 +215,26 @@ impl Engine {
         }
     }
 
-    /// The connection to the master ended or could not be made. A link that was up is tried again at once.
+    /// The connection to the master ended or could not be made. A link that was up is tried again at once, unless its
+    /// stream could not be applied.
     pub(crate) fn master_lost(&mut self, db: usize) {
-        let was_up = self
-            .replication
-            .master
-            .as_ref()
-            .is_some_and(|master| master.is_up());
-        self.replication.master_lost(db, self.now());
-        if was_up && let Some(master) = &self.replication.master {
+        let now = self.now();
+        self.replication.master_lost(db, now);
+        let Some(master) = &self.replication.master else {
+            return;
+        };
+        if master.reconnects_at(now) {
             log::info!("Reconnecting to MASTER {}", master.address());
             self.connect_master();
+        }
+    }
+
+    /// The data set is another: replicas that still wait for the old one begin anew, which keeps no snapshot of it.
+    pub fn cancel_full_sync(&mut self) {
+        let links = self.replication.source.awaiting_payload();
+        if !links.is_empty() {
+            log::info!("The full synchronization under way is of old data: it begins anew.");
+            self.close_links(&links);
         }
     }
 
@@ -235,14 +253,27 @@ impl Engine {
         let point = self.replication_point();
         let options = self.encode_options(dialect, host.used_memory(), point.as_ref());
         self.stats.sync_full += job.links.len() as u64;
+        let snapshot = self.snapshot(host);
+        let progress = Arc::<Progress>::default();
+        let keeps = job.framing == Framing::Length
+            && !job.functions_only
+            && !self.config.save.0.is_empty()
+            && self.persistence.background.is_none();
+        if keeps {
+            let keys = snapshot.keys() as u64;
+            self.background_save_begins(keys, progress.clone(), Some(job.id));
+        }
         SyncJob {
             id: job.id,
             framing: job.framing,
-            snapshot: self.snapshot(host),
+            snapshot,
             now: self.now(),
             options,
             key_delay_us: self.config.rdb_key_save_delay,
             functions_only: job.functions_only,
+            keep: keeps.then(|| self.rdb_path()),
+            syncs_often: self.config.rdb_save_incremental_fsync,
+            progress,
         }
     }
 

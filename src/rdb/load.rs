@@ -43,6 +43,13 @@ pub struct Loaded {
     pub aux: LoadedAux,
 }
 
+impl Loaded {
+    /// Keys that the stream had so far, stored or left out.
+    pub fn seen(&self) -> u64 {
+        self.keys + self.expired
+    }
+}
+
 /// What the AUX fields said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoadedAux {

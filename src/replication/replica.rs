@@ -173,6 +173,8 @@ pub struct MasterLink {
     failover: bool,
     /// It did not.
     refused: bool,
+    /// The next attempt waits although the link was up.
+    waits: bool,
 }
 
 impl MasterLink {
@@ -196,6 +198,7 @@ impl MasterLink {
             transfer: (0, 0),
             failover: false,
             refused: false,
+            waits: false,
         }
     }
 
@@ -217,6 +220,11 @@ impl MasterLink {
     /// When the master was last heard, ms.
     pub fn last_io_ms(&self) -> i64 {
         self.last_io_ms
+    }
+
+    /// Counts as heard now.
+    pub fn heard(&mut self, now: i64) {
+        self.last_io_ms = now;
     }
 
     /// When the link went down; `None` while it is up.
@@ -278,17 +286,24 @@ impl MasterLink {
         out
     }
 
+    /// The stream cannot be applied: it would break off again at once.
+    pub fn retry_later(&mut self) {
+        self.waits = true;
+    }
+
     /// The socket was closed, by either side. A link that was up tries again at once, one that
     /// was being set up after a second.
     pub fn lost(&mut self, now: i64) {
         if self.is_up() {
             log::warn!("Connection with master lost.");
             self.down_since_ms = now;
-            self.connect_at_ms = now;
+            let wait_ms = if self.waits { RETRY_MS } else { 0 };
+            self.connect_at_ms = now + wait_ms;
         } else {
             self.connect_at_ms = now + RETRY_MS;
         }
         self.state = State::Connect;
+        self.waits = false;
         self.line = Vec::new();
         self.transfer = (0, 0);
         self.failover = false;
@@ -308,6 +323,11 @@ impl MasterLink {
         self.last_ack_ms = now;
         self.transfer = (0, 0);
         self.failover = false;
+    }
+
+    /// Whether a lost link is to be connected again at this instant.
+    pub fn reconnects_at(&self, now: i64) -> bool {
+        self.state == State::Connect && self.connect_at_ms <= now
     }
 
     /// Records that an acknowledgement was sent.

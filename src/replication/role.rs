@@ -425,7 +425,15 @@ impl Replication {
 
     /// Once a second: pings, newlines, timeouts, the backlog's end. The caller then asks
     /// [`Source::start_job`], and [`MasterLink::timer`] for the other direction.
-    pub fn cron(&mut self, settings: &Settings, fresh: Id, now: i64) -> Vec<Action> {
+    ///
+    /// `unsent`: whether a link has something to send that its socket has not taken.
+    pub fn cron(
+        &mut self,
+        settings: &Settings,
+        unsent: impl Fn(LinkId) -> bool,
+        fresh: Id,
+        now: i64,
+    ) -> Vec<Action> {
         self.seconds += 1;
         let mut actions = Vec::new();
         let is_master = self.master.is_none();
@@ -440,7 +448,7 @@ impl Replication {
         );
         actions.extend(
             self.source
-                .timed_out(settings, now)
+                .timed_out(settings, unsent, now)
                 .into_iter()
                 .map(Action::Close),
         );
@@ -721,23 +729,26 @@ mod tests {
             ..Settings::default()
         };
         let before = a.stream.offset();
-        assert!(a.cron(&settings, id(50), 1000).is_empty());
+        assert!(a.cron(&settings, |_| false, id(50), 1000).is_empty());
         assert_eq!(a.stream.offset(), before + 14);
         a.request_acks();
         a.before_sleep(&settings, 1000);
         assert_eq!(a.stream.offset(), before + 14 + 37);
-        assert_eq!(a.cron(&settings, id(50), 6000), [Action::Close(10)]);
+        assert_eq!(
+            a.cron(&settings, |_| false, id(50), 6000),
+            [Action::Close(10)]
+        );
         a.detach(10, 6000);
         a.sync(40, peer(), String::new(), None, id(50), 6000)
             .unwrap();
         assert_eq!(
-            a.cron(&settings, id(50), 7000),
+            a.cron(&settings, |_| false, id(50), 7000),
             [Action::Write(40, b"\n".to_vec())]
         );
         a.detach(40, 7000);
-        a.cron(&settings, id(51), 7000 + 3_600_000);
+        a.cron(&settings, |_| false, id(51), 7000 + 3_600_000);
         assert!(a.stream.is_active());
-        a.cron(&settings, id(51), 7001 + 3_600_000);
+        a.cron(&settings, |_| false, id(51), 7001 + 3_600_000);
         assert!(!a.stream.is_active());
         assert_eq!(a.ids, Ids::new(id(51)));
     }

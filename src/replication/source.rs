@@ -216,6 +216,8 @@ pub struct Replica {
     pub synced_offset: i64,
     /// When it last acknowledged, ms.
     pub ack_ms: i64,
+    /// When its socket last took something of the payload, or had nothing to take, ms.
+    payload_ms: i64,
     /// Asked with SYNC: never acknowledges and reads no `+FULLRESYNC`.
     pub old: bool,
     /// Since when it waits for a snapshot.
@@ -352,6 +354,7 @@ impl Source {
             ack_offset: 0,
             synced_offset: 0,
             ack_ms: now,
+            payload_ms: now,
             old,
             waits_since_ms: now,
             over_soft_since_ms: None,
@@ -431,6 +434,7 @@ impl Source {
             replica.state = State::WaitEnd;
             replica.sent = stream.offset();
             replica.ack_ms = now;
+            replica.payload_ms = now;
             let greeting = if replica.old {
                 Vec::new()
             } else {
@@ -472,6 +476,16 @@ impl Source {
         }
     }
 
+    /// The replicas of the job whose payload is not complete yet.
+    pub fn awaiting_payload(&self) -> Vec<LinkId> {
+        let waits = |one: &&Replica| one.state == State::WaitEnd;
+        self.replicas
+            .iter()
+            .filter(waits)
+            .map(|one| one.link)
+            .collect()
+    }
+
     /// The payload of job `id` was handed to the sockets of all its replicas, or broke off.
     /// Returns the links to close: all of them after a failure, and those that wanted the
     /// snapshot only are the peer's to close.
@@ -482,9 +496,18 @@ impl Source {
         let Some(job) = self.job.take() else {
             return Vec::new();
         };
+        if !complete && job.links.is_empty() {
+            return job.links;
+        }
         if !complete {
             log::warn!("SYNC failed. Background transfer returned an error");
             return job.links;
+        }
+        if job.framing != Framing::Length {
+            log::info!(
+                "Diskless rdb transfer, done reading from pipe, {} replicas still up.",
+                job.links.len()
+            );
         }
         for link in job.links {
             let Some(replica) = self.get_mut(link) else {
@@ -523,6 +546,13 @@ impl Source {
             log::info!("Synchronization with replica {} succeeded", replica.name());
         }
         news
+    }
+
+    /// The socket of `link` took bytes of the payload, or had taken all when it is given the next.
+    pub fn payload_moves(&mut self, link: LinkId, now: i64) {
+        if let Some(replica) = self.get_mut(link) {
+            replica.payload_ms = now;
+        }
     }
 
     /// A newline from a replica that loads its snapshot.
@@ -621,37 +651,42 @@ impl Source {
         over
     }
 
-    /// Replicas that were silent for longer than `repl-timeout`.
-    pub(super) fn timed_out(&self, settings: &Settings, now: i64) -> Vec<LinkId> {
+    /// Replicas that were silent for longer than `repl-timeout`, and those whose socket has not taken anything of a
+    /// streamed payload for so long while `unsent` says that there is something: they hold up the others.
+    pub(super) fn timed_out(
+        &self,
+        settings: &Settings,
+        unsent: impl Fn(LinkId) -> bool,
+        now: i64,
+    ) -> Vec<LinkId> {
+        let timeout_ms = settings.timeout_s * 1000;
+        let streams = self
+            .job
+            .as_ref()
+            .is_some_and(|job| job.framing != Framing::Length);
         let mut late = Vec::new();
         for replica in &self.replicas {
-            if replica.old || now.saturating_sub(replica.ack_ms) <= settings.timeout_s * 1000 {
-                continue;
-            }
-            match replica.state {
-                State::Online => {
-                    log::warn!(
-                        "Disconnecting timedout replica (streaming sync): {}",
-                        replica.name()
-                    );
-                    late.push(replica.link);
-                }
-                // A receiver of a file says nothing until it is there; one that reads a socket
-                // sends newlines.
-                State::WaitEnd
-                    if self
-                        .job
-                        .as_ref()
-                        .is_some_and(|job| job.framing != Framing::Length) =>
+            let kind = match replica.state {
+                State::Online
+                    if !replica.old && now.saturating_sub(replica.ack_ms) > timeout_ms =>
                 {
-                    log::warn!(
-                        "Disconnecting timedout replica (full sync): {}",
-                        replica.name()
-                    );
-                    late.push(replica.link);
+                    "streaming sync"
                 }
-                State::WaitStart | State::WaitEnd | State::SendBulk => {}
-            }
+                State::WaitEnd
+                    if streams
+                        && unsent(replica.link)
+                        && now.saturating_sub(replica.payload_ms) > timeout_ms =>
+                {
+                    "full sync"
+                }
+                // Who receives a file says nothing until it is there, and holds nobody up.
+                State::WaitStart | State::WaitEnd | State::SendBulk | State::Online => continue,
+            };
+            log::warn!(
+                "Disconnecting timedout replica ({kind}): {}",
+                replica.name()
+            );
+            late.push(replica.link);
         }
         late
     }
@@ -788,6 +823,10 @@ mod tests {
         assert_eq!(source.needed_from(), Some(5));
         source.payload_started(job.id);
         assert_eq!(source.get(0).unwrap().state, State::WaitEnd);
+        // One whose socket takes nothing holds up the other.
+        source.payload_moves(0, 60_000);
+        assert!(source.timed_out(&settings, |_| false, 90_000).is_empty());
+        assert_eq!(source.timed_out(&settings, |_| true, 90_000), [1]);
         assert!(source.detach(1));
         assert!(source.payload_ended(job.id, true, 6000).is_empty());
         assert_eq!(source.reads_from(0), None);
@@ -858,9 +897,9 @@ mod tests {
         assert!(source.over_limit(&stream, &settings, 5000).is_empty());
         assert_eq!(source.good_count(&settings, 10_999), 1);
         assert_eq!(source.good_count(&settings, 11_000), 0);
-        assert!(source.timed_out(&settings, 60_000).is_empty());
-        assert_eq!(source.timed_out(&settings, 60_001), [1]);
+        assert!(source.timed_out(&settings, |_| false, 60_000).is_empty());
+        assert_eq!(source.timed_out(&settings, |_| false, 60_001), [1]);
         source.alive(1, 60_001);
-        assert!(source.timed_out(&settings, 60_001).is_empty());
+        assert!(source.timed_out(&settings, |_| false, 60_001).is_empty());
     }
 }

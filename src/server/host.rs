@@ -29,10 +29,12 @@ impl OsHost {
     fn apply(&mut self, id: Id, config: &Config) -> Result<(), String> {
         match id {
             Id::port | Id::bind => {
-                let listeners = listen::tcp(config, &self.listening).map_err(|_| {
-                    "Unable to listen on this port. Check the server log for more details."
-                        .to_string()
-                })?;
+                let text = match id {
+                    Id::bind => "Failed to bind to specified addresses.",
+                    _ => "Unable to listen on this port. Check server logs.",
+                };
+                let listeners =
+                    listen::tcp(config, &self.listening).map_err(|_| text.to_string())?;
                 self.listening = listen::handles(&listeners);
                 self.listeners = Some(listeners);
             }
@@ -142,7 +144,7 @@ impl Host for OsHost {
         process::remove_when_interrupted(Some(&job.path.with_file_name(&temporary)));
         let result = jobs::write_snapshot(job, &temporary);
         process::remove_when_interrupted(None);
-        result
+        result.map(|(written, _)| written)
     }
 
     fn open(&mut self, path: &std::path::Path) -> Result<Option<OpenFile>, String> {

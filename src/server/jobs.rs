@@ -62,6 +62,7 @@ impl Jobs {
                 // Another name than a save in the foreground has: this one may be on its way to stop.
                 let temporary = format!("temp-{}-background.rdb", std::process::id());
                 let result = write_snapshot(job, &temporary);
+                let result = result.map(|(written, _)| written);
                 // The loop may be gone already.
                 let _ = news.send(News::Saved(id, result));
                 let _ = wake.wake();
@@ -179,8 +180,8 @@ fn decode(
     }
 }
 
-/// Writes a snapshot to its file by way of `temporary`, a name in the same directory.
-pub fn write_snapshot(job: SaveJob, temporary: &str) -> Result<Written, SaveError> {
+/// Writes a snapshot to its file by way of `temporary`, a name in the same directory. The file is still open for reading.
+pub fn write_snapshot(job: SaveJob, temporary: &str) -> Result<(Written, File), SaveError> {
     let temporary = job.path.with_file_name(temporary);
     let result = write_temporary(job, &temporary);
     if result.is_err() {
@@ -189,7 +190,7 @@ pub fn write_snapshot(job: SaveJob, temporary: &str) -> Result<Written, SaveErro
     result
 }
 
-fn write_temporary(mut job: SaveJob, temporary: &Path) -> Result<Written, SaveError> {
+fn write_temporary(mut job: SaveJob, temporary: &Path) -> Result<(Written, File), SaveError> {
     let root = job
         .path
         .parent()
@@ -197,6 +198,7 @@ fn write_temporary(mut job: SaveJob, temporary: &Path) -> Result<Written, SaveEr
         .display()
         .to_string();
     let mut file = OpenOptions::new()
+        .read(true)
         .write(true)
         .create(true)
         .truncate(true)
@@ -243,7 +245,7 @@ fn write_temporary(mut job: SaveJob, temporary: &Path) -> Result<Written, SaveEr
     })?;
     file::forget_pages(&file);
     log::info!("DB saved on disk");
-    Ok(written)
+    Ok((written, file))
 }
 
 fn encode(job: &mut SaveJob, file: &mut File) -> Result<Written, EncodeError> {

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 
-use mio::net::{TcpListener, UnixListener};
+use mio::net::{TcpListener, TcpStream, UnixListener};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::config::Config;
@@ -62,6 +62,22 @@ fn open_all(config: &Config, share: bool) -> Result<Vec<TcpListener>, String> {
         }
     }
     Ok(listeners)
+}
+
+/// Begins a connection, from the address `source` if there is one (of the same protocol).
+pub fn connect(to: SocketAddr, source: Option<&[u8]>) -> io::Result<TcpStream> {
+    let Some(source) = source else {
+        return TcpStream::connect(to);
+    };
+    let from = resolve(&String::from_utf8_lossy(source))?;
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&SocketAddr::new(from, 0).into())?;
+    match socket.connect(&to.into()) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    Ok(TcpStream::from_std(socket.into()))
 }
 
 /// Whether the machine does not have the address or its protocol.

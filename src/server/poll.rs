@@ -4,7 +4,8 @@
 //! next poll does not block); let the machine end its round; write every dirty link once; carry out
 //! the machine's actions. Sockets are edge-triggered and registered once for both directions, so:
 //! a read shorter than the buffer means drained, *unless* the event said read-closed (then read on
-//! to 0); whoever defers a read queues the link by hand.
+//! to 0); whoever defers a read queues the link by hand (`unread`, or `held` until the machine lets it
+//! be read again).
 //!
 //! After a busy round the loop polls without blocking for up to `SPIN_NS` before it sleeps, while
 //! such spins lately found work (figures in DESIGN.md, "I/O, measured").
@@ -26,7 +27,7 @@ use super::host::OsHost;
 use super::jobs::{Jobs, News};
 use super::listen;
 use super::logging;
-use super::startup::Prepared;
+use super::startup::{self, Prepared};
 use super::sync::{Chunk, Transfer};
 use crate::config::Config;
 use crate::dispatch::{LinkFacts, Machine};
@@ -91,6 +92,8 @@ pub struct Shell {
     buffer: Box<[u8]>,
     /// Links that may have more to read than they were allowed.
     unread: Vec<usize>,
+    /// Links that must not be read for now ([`Machine::read_limit`]).
+    held: Vec<usize>,
     dirty: Vec<usize>,
     /// There is a processor left for others while the loop spins.
     may_ever_spin: bool,
@@ -134,6 +137,7 @@ impl Shell {
             host,
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
             unread: Vec::new(),
+            held: Vec::new(),
             dirty: Vec::new(),
             may_ever_spin: cpu::may_spin(),
             spin_credit: SPIN_CREDIT_MAX,
@@ -221,7 +225,7 @@ impl Shell {
             if let Some(code) = self.carry_out(prepared) {
                 return code;
             }
-            if more_to_sync || !self.unread.is_empty() {
+            if more_to_sync || !self.unread.is_empty() || self.release_held() {
                 sleep_ns = 0;
             }
             self.machine.round_ended(&mut self.host);
@@ -335,7 +339,22 @@ impl Shell {
         }
     }
 
+    /// Queues held links that may be read again; true when there are some.
+    fn release_held(&mut self) -> bool {
+        let (machine, unread) = (&self.machine, &mut self.unread);
+        let before = self.held.len();
+        self.held.retain(|&token| {
+            let held = machine.read_limit(token) == 0;
+            if !held {
+                unread.push(token);
+            }
+            held
+        });
+        self.held.len() < before
+    }
+
     fn read_queued(&mut self) {
+        self.release_held();
         for token in std::mem::take(&mut self.unread) {
             if let Some(link) = self.links.get_mut(token)
                 && link.queued
@@ -358,10 +377,17 @@ impl Shell {
         if let Some(query) = self.machine.take_query(token) {
             return self.read_behind(token, query);
         }
+        let limit = self.machine.read_limit(token).min(self.buffer.len());
+        if limit == 0 {
+            link.queued = true;
+            self.held.push(token);
+            return;
+        }
+        let buffer = &mut self.buffer[..limit];
         let result = loop {
             let result = match &mut link.socket {
-                Socket::Tcp(socket) => socket.read(&mut self.buffer),
-                Socket::Unix(socket) => socket.read(&mut self.buffer),
+                Socket::Tcp(socket) => socket.read(buffer),
+                Socket::Unix(socket) => socket.read(buffer),
                 Socket::TcpListener(_) | Socket::UnixListener(_) | Socket::Signals(_) => return,
             };
             match result {
@@ -372,7 +398,7 @@ impl Shell {
         match result {
             Ok(0) => self.machine.closed(token),
             Ok(count) => {
-                if count == self.buffer.len() || link.read_closed {
+                if count == limit || link.read_closed {
                     link.queued = true;
                     self.unread.push(token);
                 }
@@ -521,7 +547,10 @@ impl Shell {
                 let next = found.get(attempt % found.len().max(1)).copied();
                 next.ok_or_else(|| ErrorKind::AddrNotAvailable.into())
             })
-            .and_then(|address| Ok((address, TcpStream::connect(address)?)))
+            .and_then(|address| {
+                let source = &self.machine.engine.config.bind_source_addr;
+                Ok((address, listen::connect(address, source.get())?))
+            })
             .and_then(|(address, socket)| {
                 let _ = socket.set_nodelay(true);
                 self.keep_alive(&socket);
@@ -575,8 +604,9 @@ impl Shell {
             };
             let id = transfer.id;
             if !self.machine.sync_is_wanted(id) {
-                self.machine.sync_ended(id, Some("last replica dropped"));
+                // Dropped, it stops its thread.
                 self.transfer = None;
+                self.machine.sync_ended(id, Some("last replica dropped"));
                 return false;
             }
             if !self.machine.sync_wants_data() {
@@ -585,6 +615,7 @@ impl Shell {
             match transfer.next() {
                 None => return false,
                 Some(Chunk::Data(bytes)) => self.machine.sync_data(id, &bytes),
+                Some(Chunk::Saved(written)) => self.machine.sync_saved(id, written),
                 Some(Chunk::End(error)) => {
                     self.machine.sync_ended(id, error.as_deref());
                     self.transfer = None;
@@ -692,11 +723,16 @@ impl Shell {
                 Action::Sync(job) => {
                     self.transfer = Some(Transfer::start(*job, Arc::clone(&self.waker)));
                 }
-                Action::Role(replica) => logging::set_role(if replica {
-                    logging::Role::Replica
-                } else {
-                    logging::Role::Master
-                }),
+                Action::Role(replica) => {
+                    logging::set_role(if replica {
+                        logging::Role::Replica
+                    } else {
+                        logging::Role::Master
+                    });
+                    if let Err(text) = startup::adjust_oom_score(&self.machine.engine.config) {
+                        log::warn!("{text}");
+                    }
+                }
                 Action::Exit(code) => return Some(ExitCode::from(code as u8)),
             }
         }

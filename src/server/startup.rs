@@ -1,7 +1,7 @@
 //! What a server does to its process before it listens, when it is ready, and at its end.
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::logging;
 use crate::command::Renamed;
@@ -149,31 +149,34 @@ pub fn check_renames(config: &Config) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// Sets the score by which the system chooses what to kill when memory runs out.
+/// Sets the score by which the system chooses what to kill when memory runs out, for the role at hand. With
+/// `oom-score-adj no` the file is left alone; if it was ours until now it gets back what it had before.
 pub fn adjust_oom_score(config: &Config) -> Result<(), String> {
-    /// The score that we were started with, and whether we ever changed it.
-    static START: OnceLock<i64> = OnceLock::new();
-    if config.oom_score_adj == OomScoreAdj::No && START.get().is_none() {
-        return Ok(());
-    }
-    let start = *START.get_or_init(process::oom_score_adj);
+    /// What the file held when `oom-score-adj` was switched on; none while it is off.
+    static BEFORE: Mutex<Option<i64>> = Mutex::new(None);
+    let mut before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner);
     let [master, replica, _] = config.oom_score_adj_values.0;
-    let own = if config.replicaof.0.is_some() {
-        replica
-    } else {
-        master
+    let own = match config.replicaof.0 {
+        Some(_) => replica,
+        None => master,
     };
     let score = match config.oom_score_adj {
-        OomScoreAdj::No => start,
-        OomScoreAdj::Relative => start + own,
-        OomScoreAdj::Absolute => own,
+        OomScoreAdj::No => match before.take() {
+            Some(score) => score,
+            None => return Ok(()),
+        },
+        OomScoreAdj::Relative => *before.get_or_insert_with(process::oom_score_adj) + own,
+        OomScoreAdj::Absolute => {
+            before.get_or_insert_with(process::oom_score_adj);
+            own
+        }
     };
     process::set_oom_score_adj(score.clamp(-1000, 1000)).map_err(|error| {
         log::warn!(
             "Unable to write oom_score_adj: {}",
             process::error_text(&error)
         );
-        "Failed to apply new oom_score_adj configuration, check server logs.".to_owned()
+        "Failed to set current oom_score_adj. Check server logs.".to_owned()
     })
 }
 

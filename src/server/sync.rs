@@ -1,11 +1,12 @@
 //! A full synchronisation's helper thread: encodes a snapshot and hands it to the loop in chunks.
 //!
 //! The channel is bounded: a slow replica slows the encoder down, never the loop. A payload whose
-//! length must be told first is written to a temporary file in the working directory, which is
-//! deleted while it is still open.
+//! length must be told first is written to a file: the one that saves go to, when save points are set and no save
+//! runs, else a temporary one in the working directory, which is deleted while it is still open.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
@@ -13,8 +14,9 @@ use std::time::Duration;
 
 use mio::Waker;
 
-use crate::engine::SyncJob;
-use crate::rdb::encode::{Progress, encode_snapshot};
+use super::jobs::write_snapshot;
+use crate::engine::{SaveError, SaveJob, SyncJob};
+use crate::rdb::encode::{Progress, Written, encode_snapshot};
 use crate::replication::source::Framing;
 use crate::sys::cpu;
 
@@ -29,6 +31,8 @@ const DELAY_STEP: Duration = Duration::from_millis(5);
 pub enum Chunk {
     /// Bytes of the payload.
     Data(Vec<u8>),
+    /// The file that stays is complete.
+    Saved(Written),
     /// There are no more: all was well, or the reason why not.
     End(Option<String>),
 }
@@ -45,7 +49,12 @@ impl Transfer {
     /// Starts the thread; `waker` is woken when there is a chunk.
     pub fn start(job: SyncJob, waker: Arc<Waker>) -> Transfer {
         let (sender, chunks) = sync_channel(CHUNKS_MAX);
-        let progress = Arc::new(Progress::default());
+        let progress = Arc::clone(&job.progress);
+        let pid = std::process::id();
+        match job.framing {
+            Framing::Mark(_) => log::info!("Background RDB transfer started by pid {pid}"),
+            Framing::Length => log::info!("Background saving started by pid {pid}"),
+        }
         let transfer = Transfer {
             id: job.id,
             chunks,
@@ -98,10 +107,8 @@ impl Worker {
         }
         let result = match job.framing {
             Framing::Mark(_) => self.encode(&mut job, |chunk| self.send(std::mem::take(chunk))),
-            Framing::Length => self.through_file(&mut job),
+            Framing::Length => self.through_file(job),
         };
-        // The snapshot's memory is free before the replicas go on.
-        drop(job);
         let _ = self
             .sender
             .send(Chunk::End(result.err().map(|error| error.to_string())));
@@ -136,16 +143,12 @@ impl Worker {
         .map_err(|error| io::Error::other(error.to_string()))
     }
 
-    fn through_file(&self, job: &mut SyncJob) -> io::Result<()> {
-        let path = format!("temp-sync-{}.{}.rdb", std::process::id(), job.id);
-        let mut file = File::options()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&path)?;
-        std::fs::remove_file(&path)?;
-        self.encode(job, |chunk| file.write_all(chunk))?;
-        let bytes = file.stream_position()?;
+    fn through_file(&self, job: SyncJob) -> io::Result<()> {
+        let mut file = match job.keep.clone() {
+            Some(path) => self.saved_file(job, path)?,
+            None => self.temporary_file(job)?,
+        };
+        let bytes = file.seek(io::SeekFrom::End(0))?;
         file.rewind()?;
         self.send(format!("${bytes}\r\n").into_bytes())?;
         loop {
@@ -161,9 +164,47 @@ impl Worker {
         }
     }
 
+    // The snapshot's memory is free when these return, before the replicas go on.
+
+    fn temporary_file(&self, mut job: SyncJob) -> io::Result<File> {
+        let path = format!("temp-sync-{}.{}.rdb", std::process::id(), job.id);
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)?;
+        std::fs::remove_file(&path)?;
+        self.encode(&mut job, |chunk| file.write_all(chunk))?;
+        Ok(file)
+    }
+
+    fn saved_file(&self, job: SyncJob, path: PathBuf) -> io::Result<File> {
+        let temporary = format!("temp-sync-{}.{}.rdb", std::process::id(), job.id);
+        let job = SaveJob {
+            id: job.id,
+            snapshot: job.snapshot,
+            options: job.options,
+            now: job.now,
+            path,
+            progress: job.progress,
+            key_delay_us: job.key_delay_us,
+            syncs_often: job.syncs_often,
+        };
+        let (written, file) = write_snapshot(job, &temporary).map_err(|error| match error {
+            SaveError::Cancelled => io::Error::other("the save was cancelled"),
+            SaveError::Failed(text) => io::Error::other(text),
+        })?;
+        self.hand_on(Chunk::Saved(written))?;
+        Ok(file)
+    }
+
     fn send(&self, chunk: Vec<u8>) -> io::Result<()> {
+        self.hand_on(Chunk::Data(chunk))
+    }
+
+    fn hand_on(&self, chunk: Chunk) -> io::Result<()> {
         self.sender
-            .send(Chunk::Data(chunk))
+            .send(chunk)
             .map_err(|_| io::Error::other("nobody wants it any more"))?;
         self.waker.wake()
     }

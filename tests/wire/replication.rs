@@ -517,7 +517,9 @@ fn a_replica_that_dies_during_a_full_sync_harms_nobody() {
 
 #[test]
 fn a_full_sync_answers_loading() {
-    for (mode, field) in [("disabled", "loading"), ("swapdb", "async_loading")] {
+    for mode in ["disabled", "swapdb"] {
+        // What the replica holds is of another history than its master's: nobody is served from it.
+        let field = "loading";
         let source = start();
         let options = [
             "--repl-diskless-load",
@@ -537,11 +539,10 @@ fn a_full_sync_answers_loading() {
         assert_ne!(reader.info("persistence", "loading_start_time"), "");
         let (old, role) = (reader.text("GET old"), reader.text("ROLE"));
         if reader.info("persistence", field) == "1" {
-            let expected = match mode {
-                "disabled" => "(error) LOADING Redis is loading the dataset in memory",
-                _ => "1",
-            };
-            assert_eq!(old, expected);
+            assert_eq!(
+                old,
+                "(error) LOADING Redis is loading the dataset in memory"
+            );
             assert!(role.starts_with("[slave, "), "{role}");
         }
         source.client().text("CONFIG SET rdb-key-save-delay 0");
@@ -551,6 +552,197 @@ fn a_full_sync_answers_loading() {
         let digest = reader.text("DEBUG DIGEST");
         assert_eq!(digest, source.client().text("DEBUG DIGEST"));
     }
+}
+
+/// Makes the replicas' next synchronisation a full one, of a history that they know.
+fn break_off(source: &Server) {
+    let mut client = source.client();
+    client.text("MULTI");
+    client.text("CLIENT KILL TYPE replica");
+    client.text("CONFIG SET repl-backlog-size 16384");
+    client.call(&["SET", "big", &"x".repeat(200_000)]);
+    client.text("EXEC");
+}
+
+#[test]
+fn a_full_sync_of_the_same_history_serves_the_old_data() {
+    let source = start();
+    let replica = Server::start(&[QUICK, &["--repl-diskless-load", "swapdb"]].concat());
+    fill(&source, 2000);
+    source.client().text("SET old 1");
+    follow(&replica, &source);
+    assert_same(&source, &replica);
+    source.client().text("CONFIG SET rdb-key-save-delay 500");
+    break_off(&source);
+    let mut reader = replica.client();
+    wait_until("the full sync arrives", || {
+        reader.info("persistence", "async_loading") == "1"
+    });
+    assert_eq!(reader.text("GET old"), "1");
+    assert_eq!(reader.info("persistence", "loading"), "0");
+    source.client().text("CONFIG SET rdb-key-save-delay 0");
+    link_up(&replica);
+    assert_same(&source, &replica);
+}
+
+#[test]
+fn a_load_can_be_slowed_down() {
+    let (source, mut replica) = (start(), start());
+    fill(&source, 2000);
+    let mut client = replica.client();
+    // Far beyond the test's time, were it slept through.
+    client.text("CONFIG SET key-load-delay 1000000 loading-process-events-interval-bytes 1024");
+    client.text(&format!("REPLICAOF 127.0.0.1 {}", source.port()));
+    wait_until("the load began", || {
+        client.info("persistence", "loading") == "1"
+    });
+    for _ in 0..20 {
+        assert!(client.text("GET a").starts_with("(error) LOADING"));
+    }
+    client.text("CONFIG SET key-load-delay -100");
+    link_up(&replica);
+    assert_same(&source, &replica);
+    assert_eq!(client.text("SAVE"), "OK");
+    replica.kill();
+    replica.restart(&[QUICK, &["--key-load-delay", "1000000"]].concat());
+    let mut client = replica.client();
+    assert_eq!(client.info("persistence", "loading"), "1");
+    assert!(client.text("GET a").starts_with("(error) LOADING"));
+    client.text("CONFIG SET key-load-delay 0");
+    wait_until("the file is loaded", || {
+        client.info("persistence", "loading") == "0"
+    });
+    assert_ne!(client.text("DBSIZE"), "0");
+}
+
+#[test]
+fn a_paused_replica_reads_but_does_not_apply() {
+    let (source, replica) = (start(), start());
+    follow(&replica, &source);
+    caught_up(&source, &replica);
+    let (mut writer, mut reader) = (source.client(), replica.client());
+    reader.text("CLIENT PAUSE 100000 WRITE");
+    let before = reader.info("replication", "slave_repl_offset");
+    writer.text("SET a 1");
+    let end = writer.info("replication", "master_repl_offset");
+    wait_until("the write is read", || {
+        let read: u64 = reader
+            .info("replication", "slave_read_repl_offset")
+            .parse()
+            .unwrap();
+        read >= end.parse().unwrap()
+    });
+    let applied: u64 = reader
+        .info("replication", "slave_repl_offset")
+        .parse()
+        .unwrap();
+    assert!(applied < end.parse().unwrap(), "{before} {applied} {end}");
+    assert_eq!(reader.text("GET a"), "(nil)");
+    reader.text("CLIENT UNPAUSE");
+    assert_same(&source, &replica);
+    assert_eq!(reader.text("GET a"), "1");
+}
+
+#[test]
+fn a_replica_connects_from_bind_source_addr() {
+    let source = start();
+    let replica = Server::start(&[QUICK, &["--bind-source-addr", "127.0.0.2"]].concat());
+    follow(&replica, &source);
+    let line = source.client().info("replication", "slave0");
+    assert!(line.starts_with("ip=127.0.0.2,"), "{line}");
+}
+
+#[test]
+fn a_replicated_command_that_is_not_known_stops_the_link() {
+    let (source, replica) = (start(), start());
+    follow(&replica, &source);
+    caught_up(&source, &replica);
+    source.client().text("DEBUG REPLICATE fake-command 1");
+    source.client().text("SET a 1");
+    wait_until("the replica says so", || {
+        let log = replica.log();
+        log.contains("== CRITICAL ==") && log.contains("fake-command")
+    });
+    let mut client = replica.client();
+    wait_until("the link is down", || {
+        client.info("replication", "master_link_status") == "down"
+    });
+    assert_eq!(client.text("GET a"), "(nil)");
+}
+
+#[test]
+fn a_flush_ends_the_full_sync_of_what_it_flushed() {
+    let (source, replica) = (start(), start());
+    fill(&source, 2000);
+    let mut client = source.client();
+    client.text("CONFIG SET rdb-key-save-delay 100000");
+    replica
+        .client()
+        .text(&format!("REPLICAOF 127.0.0.1 {}", source.port()));
+    wait_until("the full sync is under way", || {
+        client.info("persistence", "rdb_bgsave_in_progress") == "1"
+    });
+    client.text("FLUSHALL");
+    client.text("SET a 1");
+    link_up(&replica);
+    assert_same(&source, &replica);
+    assert!(source.log().contains("last replica dropped"));
+}
+
+#[test]
+fn a_sync_through_a_file_is_a_save_where_there_are_save_points() {
+    let args = [QUICK, &["--repl-diskless-sync", "no"]].concat();
+    let (source, replica) = (Server::start(&args), start());
+    let mut client = source.client();
+    client.text("SET a 1");
+    client.text("CONFIG SET rdb-key-save-delay 2000000");
+    let line = format!("REPLICAOF 127.0.0.1 {}", source.port());
+    for (points, goes_on) in [("", false), ("900 1", true)] {
+        client.call(&["CONFIG", "SET", "save", points]);
+        replica.client().text(&line);
+        wait_until("the file is being written", || {
+            client.info("persistence", "rdb_bgsave_in_progress") == "1"
+        });
+        if goes_on {
+            assert!(client.text("BGSAVE").starts_with("(error)"));
+        }
+        replica.client().text("REPLICAOF NO ONE");
+        wait_until("the replica is gone", || {
+            client.info("replication", "connected_slaves") == "0"
+        });
+        if !goes_on {
+            wait_until("the save is over", || {
+                client.info("persistence", "rdb_bgsave_in_progress") == "0"
+            });
+        }
+    }
+    wait_until("the save is over", || {
+        client.info("persistence", "rdb_bgsave_in_progress") == "0"
+    });
+    assert_eq!(client.info("persistence", "rdb_saves"), "1");
+    assert_eq!(
+        client.info("persistence", "rdb_changes_since_last_save"),
+        "0"
+    );
+    assert!(source.dir().join("dump.rdb").is_file());
+    client.text("CONFIG SET rdb-key-save-delay 0");
+    follow(&replica, &source);
+    assert_same(&source, &replica);
+    assert_eq!(client.info("persistence", "rdb_saves"), "2");
+}
+
+#[test]
+fn a_write_to_a_due_key_of_a_writable_replica_begins_anew() {
+    let (source, replica) = (start(), start());
+    source.client().text("DEBUG SET-ACTIVE-EXPIRE 0");
+    source.client().text("SET a 5 PX 10");
+    follow(&replica, &source);
+    let mut client = replica.client();
+    client.text("CONFIG SET replica-read-only no");
+    wait_until("the key is due", || client.text("EXISTS a") == "0");
+    assert_eq!(client.text("DBSIZE"), "1");
+    assert_eq!(client.text("INCR a"), "1");
+    assert_eq!(client.text("TTL a"), "-1");
 }
 
 #[test]
