@@ -37,6 +37,7 @@ const AREAS: &[&str] = &[
     "geo",
     "hashes",
     "hyperloglog",
+    "key sizes",
     "lists",
     "migrate",
     "modules",
