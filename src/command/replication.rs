@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 use super::*;
 use crate::base::num;
+use crate::config::Id;
 use crate::engine::{
     Blocked, ClientFlags, Engine, Failover, Stage, acknowledged_count, reply_acknowledged,
 };
@@ -120,6 +121,7 @@ fn replicaof(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandEr
     if host.eq_ignore_ascii_case(b"no") && port.eq_ignore_ascii_case(b"one") {
         if ctx.engine.is_replica() {
             ctx.engine.promote();
+            role_changed(ctx);
             log::info!(
                 "MASTER MODE enabled (user request from '{}')",
                 describe(ctx)
@@ -138,6 +140,7 @@ fn replicaof(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandEr
         .ok_or(CommandError::text("ERR Invalid master port"))?;
     let host = String::from_utf8_lossy(host).into_owned();
     if ctx.engine.follow(&host, port) {
+        role_changed(ctx);
         log::info!(
             "REPLICAOF {host}:{port} enabled (user request from '{}')",
             describe(ctx)
@@ -152,6 +155,16 @@ fn replicaof(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandEr
             .simple("OK Already connected to specified master");
     }
     Ok(())
+}
+
+/// What outside depends on the role is in force before the client reads its reply.
+fn role_changed(ctx: &mut Context<'_>) {
+    if let Err((_, text)) = ctx
+        .host
+        .apply_config(&[Id::oom_score_adj], &ctx.engine.config)
+    {
+        log::warn!("{text}");
+    }
 }
 
 /// ROLE. Reply: master, offset and its replicas; or slave, host, port, state of the link and offset. O(1).

@@ -11,7 +11,7 @@ use redoxide::config::Files;
 use redoxide::config::{Config, DIRECTIVES, Effect, IMMUTABLE, PROTECTED, SetContext};
 use redoxide::server::config_files::SystemFiles;
 
-use crate::harness::{Client, Peer, Value, free_port, wait_until};
+use crate::harness::{Client, Peer, Server, Value, free_port, wait_until};
 
 /// What the harness sets, or differs on purpose.
 const NOT_COMPARED: &[&str] = &["bind", "dir", "logfile", "port", "save", "io-spin-us"];
@@ -562,4 +562,42 @@ fn sorted_tail(text: &str) -> String {
     let mut tail: Vec<&str> = tail.lines().collect();
     tail.sort_unstable();
     head + &tail.join("\n")
+}
+
+#[test]
+fn the_oom_score_follows_the_role_and_is_left_alone_when_off() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    let path = format!("/proc/{}/oom_score_adj", server.pid());
+    let score = || -> i64 {
+        let text = std::fs::read_to_string(&path).unwrap();
+        text.trim().parse().unwrap()
+    };
+    let base = score();
+    let mut set = |line: &str, expected: i64| {
+        assert!(client.text(line).starts_with("OK"), "{line}");
+        assert_eq!(score(), expected, "{line}");
+    };
+    set("CONFIG SET oom-score-adj-values \"10 20 30\"", base);
+    set("CONFIG SET oom-score-adj yes", base + 10);
+    set("REPLICAOF 127.0.0.1 1", base + 20);
+    set("REPLICAOF NO ONE", base + 10);
+    set("CONFIG SET oom-score-adj no", base);
+    // Somebody else's value stays, and is the new base.
+    std::fs::write(&path, (base + 5).to_string()).unwrap();
+    set("CONFIG SET oom-score-adj-values \"7 7 7\"", base + 5);
+    set("CONFIG SET oom-score-adj relative", base + 12);
+    set("CONFIG SET oom-score-adj no", base + 5);
+}
+
+#[test]
+fn a_bad_address_to_bind_changes_nothing() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    let reply = client.text("CONFIG SET bind 999.999.999.999");
+    assert!(
+        reply.ends_with("Failed to bind to specified addresses."),
+        "{reply}"
+    );
+    assert_eq!(server.client().text("PING"), "PONG");
 }
