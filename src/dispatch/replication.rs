@@ -350,7 +350,18 @@ impl Machine {
     /// Starts a full synchronisation for those who wait for one.
     fn start_sync(&mut self, host: &mut dyn Host) {
         let engine = &mut self.engine;
-        if engine.replication.source.is_empty() || engine.replication.source.job().is_some() {
+        let now = engine.now();
+        let source = &mut engine.replication.source;
+        if source.is_empty() {
+            return;
+        }
+        if source.job().is_some() {
+            let greetings = source.join_job(now);
+            engine.stats.sync_full += greetings.len() as u64;
+            for (link, greeting) in greetings {
+                log::info!("Waiting for end of BGSAVE for SYNC");
+                self.send(link, &greeting);
+            }
             return;
         }
         // The file of a job that nobody waits for any more.
@@ -358,7 +369,6 @@ impl Machine {
             return;
         }
         let settings = engine.source_settings();
-        let now = engine.now();
         let mark = engine.fresh_id();
         let mark = mark.as_bytes().try_into().unwrap_or([b'0'; 40]);
         let replication = &mut engine.replication;

@@ -11,7 +11,8 @@
 //! after the payload, and after a payload without a known length only once it acknowledged, as
 //! older peers look for the end mark in the last bytes they received.
 //!
-//! There is at most one job; who comes while it runs waits for the next.
+//! There is at most one job; who comes while it runs waits for the next, or shares it while its file is being
+//! written ([`Source::join_job`]).
 
 use super::id::ID_BYTES;
 use super::stream::Stream;
@@ -193,6 +194,10 @@ pub struct Job {
     pub valkey_version: u32,
     /// Only functions, no keys.
     pub functions_only: bool,
+    /// Where the stream stood at the snapshot.
+    pub offset: i64,
+    /// What a replica is told that asked with PSYNC.
+    greeting: Vec<u8>,
 }
 
 /// A replica.
@@ -424,31 +429,13 @@ impl Source {
             .min()?;
         let target = if diskless { "replicas sockets" } else { "disk" };
         log::info!("Starting BGSAVE for SYNC with target: {target}");
-        let mut greetings = Vec::new();
-        for replica in &mut self.replicas {
-            let joins = replica.state == State::WaitStart
-                && replica.announced.functions_only == functions_only;
-            if !joins {
-                continue;
-            }
-            replica.state = State::WaitEnd;
-            replica.sent = stream.offset();
-            replica.ack_ms = now;
-            replica.payload_ms = now;
-            let greeting = if replica.old {
-                Vec::new()
-            } else {
-                let id = String::from_utf8_lossy(id);
-                format!("+FULLRESYNC {id} {}\r\n", stream.offset()).into_bytes()
-            };
-            greetings.push((replica.link, greeting));
-        }
         // The new ones do not know which database the stream is in.
         stream.force_select();
         self.jobs += 1;
-        let job = Job {
+        let (id, offset) = (String::from_utf8_lossy(id), stream.offset());
+        let mut job = Job {
             id: self.jobs,
-            links: greetings.iter().map(|(link, _)| *link).collect(),
+            links: Vec::new(),
             framing: if diskless {
                 Framing::Mark(mark)
             } else {
@@ -456,9 +443,53 @@ impl Source {
             },
             valkey_version,
             functions_only,
+            offset,
+            greeting: format!("+FULLRESYNC {id} {offset}\r\n").into_bytes(),
         };
+        let greetings = self.take_waiting(&mut job, now);
         self.job = Some(job.clone());
         Some((job, greetings))
+    }
+
+    /// Replicas that came while the file of a job is being written share it: its stream from the snapshot on is kept
+    /// for those that wait already. Returns what to write to each.
+    pub fn join_job(&mut self, now: i64) -> Greetings {
+        let Some(mut job) = self.job.take() else {
+            return Vec::new();
+        };
+        let is_kept = |one: &Replica| one.state == State::WaitEnd && job.links.contains(&one.link);
+        let greetings = match job.framing {
+            Framing::Length if self.replicas.iter().any(is_kept) => {
+                self.take_waiting(&mut job, now)
+            }
+            Framing::Length | Framing::Mark(_) => Vec::new(),
+        };
+        self.job = Some(job);
+        greetings
+    }
+
+    /// Gives `job` to all that wait for such a one.
+    fn take_waiting(&mut self, job: &mut Job, now: i64) -> Greetings {
+        let mut greetings = Vec::new();
+        for replica in &mut self.replicas {
+            let joins = replica.state == State::WaitStart
+                && replica.announced.functions_only == job.functions_only
+                && replica.announced.valkey_version >= job.valkey_version;
+            if !joins {
+                continue;
+            }
+            replica.state = State::WaitEnd;
+            replica.sent = job.offset;
+            replica.ack_ms = now;
+            replica.payload_ms = now;
+            let greeting = match replica.old {
+                true => Vec::new(),
+                false => job.greeting.clone(),
+            };
+            job.links.push(replica.link);
+            greetings.push((replica.link, greeting));
+        }
+        greetings
     }
 
     /// The payload of job `id` is flowing.
@@ -870,7 +901,17 @@ mod tests {
             .unwrap();
         assert_eq!(job.framing, Framing::Length);
         assert_eq!(source.waiting().collect::<Vec<_>>(), [0]);
+        // A second shares the file as long as it is being written, a third comes too late.
+        stream.append_raw(b"12345");
+        source.attach(1, announced(), String::new(), false, None, 10);
+        let greeting = [b"+FULLRESYNC ", ID, b" 0\r\n"].concat();
+        assert_eq!(source.join_job(10), [(1, greeting)]);
+        assert_eq!(source.job().unwrap().links, [0, 1]);
         source.payload_started(job.id);
+        source.attach(2, announced(), String::new(), false, None, 20);
+        assert!(source.join_job(20).is_empty());
+        assert!(source.detach(2));
+        assert_eq!(source.needed_from(), Some(0));
         assert_eq!(source.get(0).unwrap().state.name(), "send_bulk");
         assert_eq!(source.waiting().count(), 0);
         source.payload_ended(job.id, true, 0);

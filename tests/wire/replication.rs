@@ -735,6 +735,30 @@ fn a_sync_through_a_file_is_a_save_where_there_are_save_points() {
 }
 
 #[test]
+fn a_replica_that_comes_late_shares_the_file() {
+    let args = [QUICK, &["--repl-diskless-sync", "no", "--save", ""]].concat();
+    let (source, first, second) = (Server::start(&args), start(), start());
+    let mut client = source.client();
+    client.text("SET a 1");
+    client.text("CONFIG SET rdb-key-save-delay 2000000");
+    let line = format!("REPLICAOF 127.0.0.1 {}", source.port());
+    first.client().text(&line);
+    wait_until("the file is being written", || {
+        client.info("persistence", "rdb_bgsave_in_progress") == "1"
+    });
+    client.text("SELECT 3");
+    client.text("SET b 1");
+    second.client().text(&line);
+    link_up(&first);
+    link_up(&second);
+    assert_same(&source, &first);
+    assert_same(&source, &second);
+    assert_eq!(count(&mut client, "sync_full"), 2);
+    let starts = source.log().matches("Starting BGSAVE for SYNC").count();
+    assert_eq!(starts, 1);
+}
+
+#[test]
 fn a_write_to_a_due_key_of_a_writable_replica_begins_anew() {
     let (source, replica) = (start(), start());
     source.client().text("DEBUG SET-ACTIVE-EXPIRE 0");
