@@ -7,8 +7,9 @@
 //! to 0); whoever defers a read queues the link by hand (`unread`, or `held` until the machine lets it
 //! be read again).
 //!
-//! After a busy round the loop polls without blocking for up to `SPIN_NS` before it sleeps, while
-//! such spins lately found work (figures in DESIGN.md, "I/O, measured").
+//! After a busy round the loop polls without blocking for up to `io-spin-us` before it sleeps, while such spins lately
+//! found work soon (figures in DESIGN.md, "I/O, measured"): at half load spins that often find something, but late,
+//! cost more processor time than sleeping and waking.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::ToSocketAddrs;
@@ -44,10 +45,11 @@ const ACCEPT_MAX: usize = 1000;
 const SYNC_CHUNKS_MAX: usize = 8;
 /// Events taken from a poll.
 const EVENTS_MAX: usize = 1024;
-/// Credit of a spin that found work, and its ceiling; one that did not costs 1.
-const SPIN_GAIN: u32 = 2;
-const SPIN_CREDIT_MAX: u32 = 16;
-/// Rounds after which an exhausted credit gets one more try.
+/// Spins go on while they last at most this part of their limit on average: beyond that a sleep is cheaper.
+const SPIN_WORTH: u64 = 4;
+/// The average of spins moves by this part of each new one.
+const SPIN_MEMORY: u64 = 8;
+/// Rounds after which spins that were not worth it get one more try.
 const SPIN_RETRY_ROUNDS: u32 = 256;
 
 /// The token by which helper threads end the loop's sleep; no slab index.
@@ -97,8 +99,9 @@ pub struct Shell {
     dirty: Vec<usize>,
     /// There is a processor left for others while the loop spins.
     may_ever_spin: bool,
-    spin_credit: u32,
-    rounds_without_credit: u32,
+    /// What a spin lately took on average, nanoseconds.
+    spin_mean_ns: u64,
+    rounds_without_spin: u32,
 }
 
 impl Shell {
@@ -140,8 +143,8 @@ impl Shell {
             held: Vec::new(),
             dirty: Vec::new(),
             may_ever_spin: cpu::may_spin(),
-            spin_credit: SPIN_CREDIT_MAX,
-            rounds_without_credit: 0,
+            spin_mean_ns: 0,
+            rounds_without_spin: 0,
         };
         shell
             .add(Socket::Signals(UnixStream::from_std(receiver)))
@@ -240,37 +243,40 @@ impl Shell {
             0
         };
         let spin_ns = spin_us as u64 * 1000;
-        if sleep_ns > spin_ns && spin_ns > 0 && self.may_spin() {
+        if sleep_ns > spin_ns && spin_ns > 0 && self.may_spin(spin_ns) {
             let start_ns = clock::monotonic_ns();
             loop {
                 self.poll_for(Duration::ZERO)?;
-                if !self.events.is_empty() {
-                    self.spin_credit = (self.spin_credit + SPIN_GAIN).min(SPIN_CREDIT_MAX);
-                    return Ok(());
-                }
-                if clock::monotonic_ns() - start_ns >= spin_ns {
+                let taken_ns = clock::monotonic_ns() - start_ns;
+                let found = !self.events.is_empty();
+                if found || taken_ns >= spin_ns {
+                    let mean = self.spin_mean_ns * (SPIN_MEMORY - 1) + taken_ns.min(2 * spin_ns);
+                    self.spin_mean_ns = mean / SPIN_MEMORY;
+                    if found {
+                        return Ok(());
+                    }
                     break;
                 }
             }
-            self.spin_credit -= 1;
         }
         self.poll_for(Duration::from_nanos(sleep_ns))
     }
 
-    /// Whether the last round was busy and spins have lately found work.
-    fn may_spin(&mut self) -> bool {
+    /// Whether the last round was busy and spins lately found work soon enough.
+    fn may_spin(&mut self, spin_ns: u64) -> bool {
         if self.events.is_empty() {
             return false;
         }
-        if self.spin_credit > 0 {
+        let worth_ns = spin_ns / SPIN_WORTH;
+        if self.spin_mean_ns <= worth_ns {
             return true;
         }
-        self.rounds_without_credit += 1;
-        if self.rounds_without_credit < SPIN_RETRY_ROUNDS {
+        self.rounds_without_spin += 1;
+        if self.rounds_without_spin < SPIN_RETRY_ROUNDS {
             return false;
         }
-        self.rounds_without_credit = 0;
-        self.spin_credit = 1;
+        self.rounds_without_spin = 0;
+        self.spin_mean_ns = worth_ns;
         true
     }
 
