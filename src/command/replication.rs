@@ -8,12 +8,10 @@ use std::fmt::Write;
 use super::*;
 use crate::base::num;
 use crate::config::Id;
-use crate::engine::{
-    Blocked, ClientFlags, Engine, Failover, Stage, acknowledged_count, reply_acknowledged,
-};
+use crate::engine::{Blocked, ClientFlags, Engine, Failover, reply_acknowledged};
 use crate::replication::replica::State as Link;
 use crate::replication::role::Sync;
-use crate::replication::source::{Replica, State};
+use crate::replication::source::{Replica, Stage, State};
 
 /// The family's rows.
 pub const COMMANDS: &[Command] = &[
@@ -265,7 +263,11 @@ fn wait_for(
     timeout: i64,
 ) -> Result<(), CommandError> {
     let offset = ctx.client.write_offset;
-    let count = acknowledged_count(&ctx.engine.replication, stage, offset);
+    let count = ctx
+        .engine
+        .replication
+        .source
+        .acknowledged_count(stage, offset);
     if count as i64 >= replicas || ctx.client.is(ClientFlags::IN_EXEC) {
         reply_acknowledged(ctx.client, stage, count);
         return Ok(());

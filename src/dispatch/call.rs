@@ -197,8 +197,10 @@ impl Machine {
         let view = args.clone();
         client.last_command = Some(entry.id);
         client.commands += 1;
-        let probe_start_ns = (self.engine.snapshot_cost.probes() && entry.command.is(WRITE))
-            .then(|| host.thread_cpu_ns());
+        let probe = match entry.command.is(WRITE) {
+            true => self.engine.snapshot_cost.write_begins(host),
+            false => None,
+        };
         let mut context = Context {
             engine: &mut self.engine,
             client,
@@ -206,9 +208,8 @@ impl Machine {
             command: entry,
         };
         let result = (entry.command.handler)(&mut context, &mut args);
-        if let Some(start_ns) = probe_start_ns {
-            let cpu_ns = host.thread_cpu_ns().saturating_sub(start_ns);
-            self.engine.snapshot_cost.wrote(cpu_ns);
+        if let Some(probe) = probe {
+            self.engine.snapshot_cost.write_ended(probe, host);
         }
         let failed = result.is_err();
         if let Err(error) = result {

@@ -15,7 +15,7 @@ const WINDOW: usize = 16;
 pub(super) const REPLY_KEPT_BYTES: usize = 64 * 1024;
 /// While commands run, output is held against its limit from this size on.
 const OUTPUT_CHECKED_BYTES: usize = 1 << 20;
-/// While an argument lacks this much, the client's input is read straight into its own buffer.
+/// The input of a client that sends an argument from this size on is read straight into its own buffer.
 const DIRECT_BYTES: usize = 32 * 1024;
 /// An input buffer is kept up to this capacity when it is empty.
 const QUERY_KEPT_BYTES: usize = 4 * 1024;
@@ -62,9 +62,7 @@ impl Machine {
         };
         if client.is(ClientFlags::CLOSE_AFTER_REPLY | ClientFlags::CLOSE_ASAP) {
             // Nothing more is run for it.
-        } else if client.is(ClientFlags::BLOCKED) {
-            client.query.extend_from_slice(bytes);
-        } else if client.query.is_empty() {
+        } else if client.query.is_empty() && !client.is(ClientFlags::BLOCKED) {
             let done = self.run(&mut client, bytes, host);
             if let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
                 client.query.reserve(rest.len() + client.parser.wanted());
@@ -72,23 +70,20 @@ impl Machine {
             }
         } else {
             client.query.extend_from_slice(bytes);
-            if self.query_fits(&mut client) {
-                self.run_query(&mut client, host);
-            }
-        }
-        if !client.is(ClientFlags::CLOSE_ASAP) {
-            self.query_fits(&mut client);
+            self.query_grew(&mut client, host);
         }
         self.put_back(client);
     }
 
-    /// Takes the kept input of a client in the middle of a large argument, so that what follows is read right behind
-    /// it instead of being copied there; [`Machine::input_behind`] gives it back.
-    pub fn take_query(&mut self, link: LinkId) -> Option<Vec<u8>> {
+    /// Takes the kept input of a client in the middle of a large argument, and says how many bytes that lacks, so that
+    /// they are read right behind it instead of being copied there; [`Machine::input_behind`] gives it back.
+    pub fn take_query(&mut self, link: LinkId) -> Option<(Vec<u8>, usize)> {
         let client = self.engine.clients.get_mut(link)?;
-        let direct = client.parser.wanted() >= DIRECT_BYTES
+        let wanted = client.parser.wanted();
+        let direct = wanted > 0
+            && client.query.len() + wanted >= DIRECT_BYTES
             && !client.is(ClientFlags::MASTER | ClientFlags::BLOCKED);
-        direct.then(|| std::mem::take(&mut client.query))
+        direct.then(|| (std::mem::take(&mut client.query), wanted))
     }
 
     /// Gives back what [`Machine::take_query`] gave, with `count` bytes more, and runs what is complete.
@@ -108,12 +103,18 @@ impl Machine {
             self.engine.stats.reads_processed += 1;
             self.engine.stats.net_input_bytes += count as u64;
             client.active_ms = self.engine.now();
-            let closes = ClientFlags::CLOSE_AFTER_REPLY | ClientFlags::CLOSE_ASAP;
-            if !client.is(closes) && self.query_fits(&mut client) {
-                self.run_query(&mut client, host);
+            if !client.is(ClientFlags::CLOSE_AFTER_REPLY | ClientFlags::CLOSE_ASAP) {
+                self.query_grew(&mut client, host);
             }
         }
         self.put_back(client);
+    }
+
+    /// Runs what is complete of the kept input, if it is within client-query-buffer-limit and the client does not wait.
+    fn query_grew(&mut self, client: &mut Client, host: &mut dyn Host) {
+        if self.query_fits(client) && !client.is(ClientFlags::BLOCKED) {
+            self.run_query(client, host);
+        }
     }
 
     /// Runs the kept input of clients that have become ready.

@@ -9,7 +9,7 @@ use super::{LinkFacts, Machine};
 use crate::config::DisklessLoad;
 use crate::engine::{
     Action, Background, Blocked, Client, ClientFlags, Host, LinkId, Loading, SaveError,
-    acknowledged_count, reply_acknowledged,
+    reply_acknowledged,
 };
 use crate::keyspace::Keyspace;
 use crate::rdb::decode::{Batch, Decoded, Decoder};
@@ -557,7 +557,7 @@ impl Machine {
             else {
                 continue;
             };
-            let count = acknowledged_count(&engine.replication, stage, offset);
+            let count = engine.replication.source.acknowledged_count(stage, offset);
             let over = deadline_ms != 0 && now_ms >= deadline_ms;
             if (count as i64) < replicas && !over {
                 engine.waiting.push(link);

@@ -4,7 +4,7 @@
 //! client and the rest of the engine at once; it is back before anything else looks.
 
 use crate::base::time::UnixMs;
-use crate::replication::source::Announced;
+use crate::replication::source::{Announced, Stage};
 use crate::resp::parser::{Parser, Range};
 use crate::resp::reply::{Protocol, Reply};
 
@@ -65,15 +65,6 @@ bitflags::bitflags! {
         /// On the list of links to close.
         const CLOSING = 1 << 22;
     }
-}
-
-/// How far a write has come at a replica.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// Executed.
-    Applied,
-    /// Synced to its append-only file.
-    Synced,
 }
 
 /// Why a client's input waits.

@@ -28,6 +28,7 @@ impl Engine {
             .map(|(db, key)| self.is_stored(*db, key))
             .collect();
         let count = self.keyspace.flush(db);
+        self.own_expires.flush(db);
         for ((db, key), held) in watched.iter().zip(held) {
             if held {
                 self.touch_watched(*db, key);
@@ -45,6 +46,7 @@ impl Engine {
             .map(|(db, key)| self.is_stored(*db, key))
             .collect();
         self.keyspace.swap(a, b);
+        self.own_expires.swap(a, b);
         for ((db, key), held) in watched.iter().zip(held) {
             let (holds, due) = (self.is_stored(*db, key), self.is_due(*db, key));
             if !held && !holds {

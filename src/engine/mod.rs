@@ -19,7 +19,7 @@ mod snapshot_cost;
 mod watch;
 
 pub use client::{
-    Blocked, Client, ClientFlags, Clients, CommandId, LinkId, QueuedCommand, Stage, Transaction,
+    Blocked, Client, ClientFlags, Clients, CommandId, LinkId, QueuedCommand, Transaction,
 };
 pub use failover::Failover;
 pub use host::{Clock, Host, MemoryFacts, OpenFile, ProcessFacts};
@@ -40,6 +40,7 @@ use crate::config::{Config, Id};
 use crate::keyspace::{Garbage, Key, Keyspace, is_due};
 use crate::replication::id::Id as ReplicationId;
 use crate::replication::role::Replication;
+use crate::replication::source::Stage;
 use crate::stats::Stats;
 use crate::types::Entry;
 use crate::types::access;
@@ -469,14 +470,14 @@ impl Engine {
         let Some(client) = self.clients.get_mut(link) else {
             return;
         };
-        let replication = &self.replication;
+        let source = &self.replication.source;
         client.end_wait(|client| {
             if with_error {
                 client
                     .reply
                     .error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
             } else if let Some(Blocked::Wait { stage, offset, .. }) = client.blocked {
-                let count = acknowledged_count(replication, stage, offset);
+                let count = source.acknowledged_count(stage, offset);
                 reply_acknowledged(client, stage, count);
             }
         });
@@ -525,14 +526,6 @@ impl Engine {
                 self.closing.push(link);
             }
         }
-    }
-}
-
-/// Replicas at which a write has come so far.
-pub(crate) fn acknowledged_count(replication: &Replication, stage: Stage, offset: i64) -> usize {
-    match stage {
-        Stage::Applied => replication.source.applied_count(offset),
-        Stage::Synced => replication.source.synced_count(offset),
     }
 }
 

@@ -200,6 +200,15 @@ pub struct Job {
     greeting: Vec<u8>,
 }
 
+/// How far a write has come at a replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Executed.
+    Applied,
+    /// Synced to its append-only file.
+    Synced,
+}
+
 /// A replica.
 #[derive(Clone, Debug)]
 pub struct Replica {
@@ -629,19 +638,16 @@ impl Source {
         }
     }
 
-    /// Replicas that acknowledged `offset`.
-    pub fn applied_count(&self, offset: i64) -> usize {
-        self.online_count(|replica| replica.ack_offset >= offset)
-    }
-
-    /// Replicas whose append-only file is synced up to `offset`.
-    pub fn synced_count(&self, offset: i64) -> usize {
-        self.online_count(|replica| replica.synced_offset >= offset)
-    }
-
-    fn online_count(&self, has: impl Fn(&Replica) -> bool) -> usize {
-        let counts = |replica: &&Replica| replica.state == State::Online && has(replica);
-        self.replicas.iter().filter(counts).count()
+    /// Replicas at which the write at `offset` has come so far.
+    pub fn acknowledged_count(&self, stage: Stage, offset: i64) -> usize {
+        let has = |replica: &&Replica| {
+            let reached = match stage {
+                Stage::Applied => replica.ack_offset,
+                Stage::Synced => replica.synced_offset,
+            };
+            replica.state == State::Online && reached >= offset
+        };
+        self.replicas.iter().filter(has).count()
     }
 
     /// Replicas that are online and not late (`min-replicas-max-lag`).
@@ -861,17 +867,20 @@ mod tests {
         assert!(source.detach(1));
         assert!(source.payload_ended(job.id, true, 6000).is_empty());
         assert_eq!(source.reads_from(0), None);
-        assert_eq!(source.applied_count(0), 1);
+        assert_eq!(source.acknowledged_count(Stage::Applied, 0), 1);
         assert!(source.acknowledge(0, 5, 7000));
         assert_eq!(source.reads_from(0), Some(5));
         source.sent(0, 3);
         assert_eq!(
-            (source.reads_from(0), source.applied_count(6)),
+            (
+                source.reads_from(0),
+                source.acknowledged_count(Stage::Applied, 6)
+            ),
             (Some(8), 0)
         );
         assert!(source.acknowledge(0, 8, 7500));
         assert!(!source.acknowledge(0, 8, 7500));
-        assert_eq!(source.applied_count(8), 1);
+        assert_eq!(source.acknowledged_count(Stage::Applied, 8), 1);
         assert_eq!(
             (
                 source.get(0).unwrap().lag_s(9600),

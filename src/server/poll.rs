@@ -380,8 +380,8 @@ impl Shell {
             // Its turn comes with the queue.
             return;
         }
-        if let Some(query) = self.machine.take_query(token) {
-            return self.read_behind(token, query);
+        if let Some((query, wanted)) = self.machine.take_query(token) {
+            return self.read_behind(token, query, wanted.min(READ_BYTES));
         }
         let limit = self.machine.read_limit(token).min(self.buffer.len());
         if limit == 0 {
@@ -419,13 +419,13 @@ impl Shell {
         }
     }
 
-    /// As [`Shell::read`] into a client's own buffer.
-    fn read_behind(&mut self, token: usize, mut query: Vec<u8>) {
+    /// As [`Shell::read`] into a client's own buffer, at most `limit` bytes.
+    fn read_behind(&mut self, token: usize, mut query: Vec<u8>, limit: usize) {
         let link = &mut self.links[token];
         let result = loop {
             let result = match &link.socket {
-                Socket::Tcp(socket) => receive_onto(socket, &mut query, READ_BYTES),
-                Socket::Unix(socket) => receive_onto(socket, &mut query, READ_BYTES),
+                Socket::Tcp(socket) => receive_onto(socket, &mut query, limit),
+                Socket::Unix(socket) => receive_onto(socket, &mut query, limit),
                 Socket::TcpListener(_) | Socket::UnixListener(_) | Socket::Signals(_) => Ok(0),
             };
             match result {
@@ -434,7 +434,7 @@ impl Shell {
             }
         };
         let count = *result.as_ref().unwrap_or(&0);
-        if count > 0 && (count == READ_BYTES || link.read_closed) {
+        if count > 0 && (count == limit || link.read_closed) {
             link.queued = true;
             self.unread.push(token);
         }
