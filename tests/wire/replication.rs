@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Client, Peer, Server, Value, target, wait_until};
+use crate::harness::{Client, Peer, Server, Value, push_request, target, wait_until};
 
 /// Full syncs start at once.
 const QUICK: &[&str] = &[
@@ -53,7 +53,7 @@ fn caught_up(source: &Server, replica: &Server) {
 }
 
 /// All keys of all databases with type, value and deadline.
-fn contents(server: &Server) -> Vec<(usize, String, String, Value, Value)> {
+fn contents(server: &Server) -> Vec<(usize, String, Value, Value, Value)> {
     let mut client = server.client();
     let mut all = Vec::new();
     for db in 0..16 {
@@ -61,12 +61,19 @@ fn contents(server: &Server) -> Vec<(usize, String, String, Value, Value)> {
         let Value::Array(keys) = client.value("KEYS *") else {
             panic!("KEYS gave no array")
         };
-        for key in keys {
-            let key = key.to_string();
-            let kind = client.text(&format!("TYPE {key}"));
-            let value = client.value(&format!("GET {key}"));
-            let deadline = client.value(&format!("PEXPIRETIME {key}"));
-            all.push((db, key, kind, value, deadline));
+        let keys: Vec<String> = keys.iter().map(Value::to_string).collect();
+        for keys in keys.chunks(1000) {
+            let mut requests = Vec::new();
+            for key in keys {
+                for command in ["TYPE", "GET", "PEXPIRETIME"] {
+                    push_request(&mut requests, &[command, key]);
+                }
+            }
+            client.send(&requests);
+            for key in keys {
+                let [kind, value, deadline] = [(); 3].map(|()| client.read());
+                all.push((db, key.clone(), kind, value, deadline));
+            }
         }
     }
     all.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
@@ -76,6 +83,13 @@ fn contents(server: &Server) -> Vec<(usize, String, String, Value, Value)> {
 fn assert_same(source: &Server, replica: &Server) {
     caught_up(source, replica);
     assert_eq!(contents(source), contents(replica));
+}
+
+/// An offset in INFO replication.
+fn offset(client: &mut Client, field: &str) -> u64 {
+    let text = client.info("replication", field);
+    text.parse()
+        .unwrap_or_else(|_| panic!("{field} is {text:?}"))
 }
 
 fn count(client: &mut Client, field: &str) -> u64 {
@@ -625,21 +639,14 @@ fn a_paused_replica_reads_but_does_not_apply() {
     caught_up(&source, &replica);
     let (mut writer, mut reader) = (source.client(), replica.client());
     reader.text("CLIENT PAUSE 100000 WRITE");
-    let before = reader.info("replication", "slave_repl_offset");
+    let before = offset(&mut reader, "slave_repl_offset");
     writer.text("SET a 1");
-    let end = writer.info("replication", "master_repl_offset");
+    let end = offset(&mut writer, "master_repl_offset");
     wait_until("the write is read", || {
-        let read: u64 = reader
-            .info("replication", "slave_read_repl_offset")
-            .parse()
-            .unwrap();
-        read >= end.parse().unwrap()
+        offset(&mut reader, "slave_read_repl_offset") >= end
     });
-    let applied: u64 = reader
-        .info("replication", "slave_repl_offset")
-        .parse()
-        .unwrap();
-    assert!(applied < end.parse().unwrap(), "{before} {applied} {end}");
+    let applied = offset(&mut reader, "slave_repl_offset");
+    assert!(applied < end, "{before} {applied} {end}");
     assert_eq!(reader.text("GET a"), "(nil)");
     reader.text("CLIENT UNPAUSE");
     assert_same(&source, &replica);
@@ -778,10 +785,12 @@ fn a_writable_replica_reclaims_what_its_clients_made() {
     follow(&replica, &source);
     let mut client = replica.client();
     client.text("CONFIG SET replica-read-only no");
-    assert_eq!(client.text("SET own 1 PX 50"), "OK");
-    assert_eq!(client.text("SET kept 1 PX 50"), "OK");
-    assert_eq!(client.text("PERSIST kept"), "1");
+    assert_eq!(client.text("SET own 1 EX 1000"), "OK");
+    assert_eq!(client.text("SET kept 1 EX 1000"), "OK");
     assert_eq!(client.info("stats", "slave_expires_tracked_keys"), "2");
+    assert_eq!(client.text("PERSIST kept"), "1");
+    assert_eq!(client.info("stats", "slave_expires_tracked_keys"), "1");
+    assert_eq!(client.text("PEXPIRE own 1"), "1");
     wait_until("the key is gone", || client.text("DBSIZE") == "1");
     assert_eq!(client.text("GET kept"), "1");
     let mut primary = source.client();
