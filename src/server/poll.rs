@@ -302,7 +302,11 @@ impl Shell {
             match link.socket {
                 Socket::Signals(_) => self.signal(),
                 Socket::TcpListener(_) | Socket::UnixListener(_) => self.accept(token),
-                Socket::Tcp(_) if link.connecting => self.finish_connecting(token),
+                Socket::Tcp(_) if link.connecting => {
+                    self.finish_connecting(token);
+                    // The event may tell of what the peer said or of its hanging up as well.
+                    self.read(token);
+                }
                 Socket::Tcp(_) | Socket::Unix(_) => {
                     if event.is_read_closed() || event.is_error() {
                         link.read_closed = true;
