@@ -283,6 +283,8 @@ pub(super) fn bulk_string(reply: &mut Reply, value: StringRef<'_>) {
         StringRef::Int(number) => reply.bulk_int(number),
         StringRef::Bytes(bytes) => reply.bulk(bytes),
         StringRef::Chunked(_) => {
+            // With room for the ends, or these would double the buffer.
+            reply.buf.reserve(value.len() + 32);
             reply.bulk_header(value.len());
             value.push_to(&mut reply.buf);
             reply.crlf();
