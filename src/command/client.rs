@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::*;
 use crate::base::num;
-use crate::engine::{Blocked, Client, ClientFlags, LinkId, PauseCause, PauseKind};
+use crate::engine::{Blocked, Client, ClientFlags, Engine, LinkId, PauseCause, PauseKind};
 
 const CLIENT_FLAGS: u32 = NOSCRIPT | LOADING | STALE;
 const ADMIN_FLAGS: u32 = CLIENT_FLAGS | ADMIN;
@@ -200,7 +200,7 @@ fn id(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
 /// CLIENT INFO. Reply: the connection's line of CLIENT LIST.
 fn info(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
     let mut line = Vec::new();
-    describe(ctx, ctx.client, &mut line);
+    describe(ctx.engine, ctx.client, true, &mut line);
     line.push(b'\n');
     ctx.reply().verbatim("txt", &line);
     Ok(())
@@ -269,7 +269,8 @@ fn list(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
                 .as_ref()
                 .is_none_or(|ids| ids.contains(&client.id));
         if wanted {
-            describe(ctx, client, &mut lines);
+            let runs = client.id == ctx.client.id;
+            describe(ctx.engine, client, runs, &mut lines);
             lines.push(b'\n');
         }
     }
@@ -277,8 +278,8 @@ fn list(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
     Ok(())
 }
 
-/// Appends a client's line, without its end.
-fn describe(ctx: &Context<'_>, client: &Client, out: &mut Vec<u8>) {
+/// Appends a client's line, without its end. `runs`: the line is part of its own reply.
+pub fn describe(engine: &Engine, client: &Client, runs: bool, out: &mut Vec<u8>) {
     let mut flags = String::new();
     let letters = [
         (ClientFlags::MONITOR, 'O'),
@@ -304,7 +305,7 @@ fn describe(ctx: &Context<'_>, client: &Client, out: &mut Vec<u8>) {
     if flags.is_empty() {
         flags.push('N');
     }
-    let now = ctx.now();
+    let now = engine.now();
     let multi = if client.is(ClientFlags::MULTI) {
         client.transaction.commands.len() as i64
     } else {
@@ -336,15 +337,11 @@ fn describe(ctx: &Context<'_>, client: &Client, out: &mut Vec<u8>) {
         (now - client.created_ms).max(0) / 1000,
         (now - client.active_ms).max(0) / 1000,
         client.db,
-        ctx.engine.watched.count_of(client.link),
+        engine.watched.count_of(client.link),
         client.query.len() + client.running_bytes,
         client.query.capacity() - client.query.len(),
         client.transaction.bytes,
-        if unsent > 0 && client.id != ctx.client.id {
-            "rw"
-        } else {
-            "r"
-        },
+        if unsent > 0 && !runs { "rw" } else { "r" },
     );
     out.extend_from_slice(head.as_bytes());
     out.extend_from_slice(&client.user);

@@ -122,6 +122,8 @@ const SUBS: &[Sub] = &[
     ("replicate", 1, usize::MAX, replicate),
     ("change-repl-id", 0, 0, change_repl_id),
     ("panic", 0, 0, panic),
+    ("assert", 0, 0, assert),
+    ("segfault", 0, 0, segfault),
     ("dict-resizing", 1, 1, accept),
     ("replybuffer", 2, 2, accept),
     ("quicklist-packed-threshold", 1, 1, accept),
@@ -481,11 +483,22 @@ fn replicate(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandEr
     Ok(())
 }
 
-/// DEBUG PANIC. Ends the process by a panic.
+/// DEBUG PANIC. Fails by a panic.
 #[allow(clippy::panic)]
-fn panic(_: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
-    log::error!("DEBUG PANIC called at user's request");
-    std::process::abort();
+fn panic(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
+    panic!("DEBUG PANIC called at Unix time {}", ctx.now() / 1000);
+}
+
+/// DEBUG ASSERT. Fails by an assertion.
+fn assert(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    assert!(!args.is_empty());
+    segfault(ctx, args)
+}
+
+/// DEBUG SEGFAULT. Fails by a forbidden access to memory.
+fn segfault(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
+    ctx.host.segfault();
+    Ok(())
 }
 
 /// Switches of structures that do not exist here. Reply: OK.
@@ -497,6 +510,8 @@ fn accept(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
 /// DEBUG HELP. Reply: lines of help.
 fn help(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
     ctx.reply_help(&[
+        "ASSERT",
+        "    Crash by an assertion that fails.",
         "CHANGE-REPL-ID",
         "    Change the replication IDs of the instance; for tests.",
         "DIGEST",
@@ -516,7 +531,7 @@ fn help(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
         "OBJECT <key>",
         "    Show low level info about `key` and associated value.",
         "PANIC",
-        "    Crash the server.",
+        "    Crash by a panic.",
         "PAUSE-CRON <0|1>",
         "    Stop periodic cron job processing.",
         "POPULATE <count> [<prefix>] [<size>]",
@@ -534,6 +549,8 @@ fn help(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
         "    Send the command to replicas without running it here: their data may differ then.",
         "SDSLEN <key>",
         "    Show the lengths of `key` and its value.",
+        "SEGFAULT",
+        "    Crash by a forbidden access to memory.",
         "SET-ACTIVE-EXPIRE <0|1>",
         "    Reclaim expired keys in the background, or only when they are accessed.",
         "SLEEP <seconds>",

@@ -72,16 +72,28 @@ fn info(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
             other => mark(&mut wanted, |name, _| name.as_bytes() == other),
         }
     }
+    let text = sections(ctx, &wanted);
+    ctx.reply().verbatim("txt", text.as_bytes());
+    Ok(())
+}
+
+/// What INFO everything answers, for a crash report.
+pub fn everything(ctx: &mut Context<'_>) -> String {
+    let mut wanted = [false; SECTIONS.len()];
+    mark(&mut wanted, |name, _| !HIDDEN.contains(&name));
+    sections(ctx, &wanted)
+}
+
+fn sections(ctx: &mut Context<'_>, wanted: &[bool]) -> String {
     let mut text = String::with_capacity(4096);
-    for (&(_, title, _, write), _) in SECTIONS.iter().zip(wanted).filter(|(_, wanted)| *wanted) {
+    for ((_, title, _, write), _) in SECTIONS.iter().zip(wanted).filter(|(_, wanted)| **wanted) {
         if !text.is_empty() {
             text.push_str("\r\n");
         }
         line(&mut text, format_args!("# {title}"));
         write(ctx, &mut text);
     }
-    ctx.reply().verbatim("txt", text.as_bytes());
-    Ok(())
+    text
 }
 
 fn mark(wanted: &mut [bool], choose: impl Fn(&str, bool) -> bool) {

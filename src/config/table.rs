@@ -158,7 +158,7 @@ directives! {
     cluster_replica_no_failover: bool = false, "cluster-replica-no-failover" | "cluster-slave-no-failover", Any, 0, StoredOnly;
     cluster_replica_validity_factor: i64 = 10, "cluster-replica-validity-factor" | "cluster-slave-validity-factor", Range(0, I32_MAX), 0, StoredOnly;
     cluster_require_full_coverage: bool = true, "cluster-require-full-coverage", Any, 0, StoredOnly;
-    crash_log_enabled: bool = true, "crash-log-enabled", Any, 0, StoredOnly;
+    crash_log_enabled: bool = true, "crash-log-enabled", Any, 0, Works;
     crash_memcheck_enabled: bool = true, "crash-memcheck-enabled", Any, 0, StoredOnly;
     daemonize: bool = false, "daemonize", Any, IMMUTABLE, Works;
     databases: i64 = 16, "databases", Range(1, I32_MAX), IMMUTABLE, Works;
@@ -171,7 +171,7 @@ directives! {
     enable_protected_configs: Permit = Permit::No, "enable-protected-configs", Any, IMMUTABLE, Works;
     hash_max_listpack_entries: i64 = 512, "hash-max-listpack-entries" | "hash-max-ziplist-entries", Range(0, i64::MAX), 0, StoredOnly;
     hash_max_listpack_value: i64 = 64, "hash-max-listpack-value" | "hash-max-ziplist-value", Memory(0, i64::MAX), 0, StoredOnly;
-    hide_user_data_from_log: bool = false, "hide-user-data-from-log", Any, 0, StoredOnly;
+    hide_user_data_from_log: bool = false, "hide-user-data-from-log", Any, 0, Works;
     hll_sparse_max_bytes: i64 = 3000, "hll-sparse-max-bytes", Memory(0, i64::MAX), 0, StoredOnly;
     hz: i64 = 10, "hz", Range(0, I32_MAX), 0, Works;
     ignore_warnings: Text = Text::from(""), "ignore-warnings", Any, 0, StoredOnly;
@@ -291,8 +291,8 @@ directives! {
     tracking_table_max_keys: i64 = 1000000, "tracking-table-max-keys", Range(0, i64::MAX), 0, StoredOnly;
     unixsocket: Text = Text::from(""), "unixsocket", Any, IMMUTABLE, Works;
     unixsocketperm: OctalMode = OctalMode::default(), "unixsocketperm", Any, IMMUTABLE, Works;
-    use_exit_on_panic: bool = false, "use-exit-on-panic", Any, HIDDEN, StoredOnly;
-    watchdog_period: i64 = 0, "watchdog-period", Range(0, I32_MAX), HIDDEN, StoredOnly;
+    use_exit_on_panic: bool = false, "use-exit-on-panic", Any, HIDDEN, Works;
+    watchdog_period: i64 = 0, "watchdog-period", Range(0, I32_MAX), HIDDEN, Works;
     zset_max_listpack_entries: i64 = 128, "zset-max-listpack-entries" | "zset-max-ziplist-entries", Range(0, i64::MAX), 0, StoredOnly;
     zset_max_listpack_value: i64 = 64, "zset-max-listpack-value" | "zset-max-ziplist-value", Memory(0, i64::MAX), 0, StoredOnly;
 }

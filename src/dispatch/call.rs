@@ -1,7 +1,7 @@
 //! One command: guards, queueing, the handler, statistics, propagation.
 
 use super::input::Flow;
-use super::{Machine, guards};
+use super::{Machine, guards, running};
 use crate::command::*;
 use crate::engine::{Blocked, Client, ClientFlags, Host};
 
@@ -207,7 +207,9 @@ impl Machine {
             host,
             command: entry,
         };
+        running::ARGS.show((&raw const args).cast());
         let result = (entry.command.handler)(&mut context, &mut args);
+        running::ARGS.clear();
         if let Some(probe) = probe {
             self.engine.snapshot_cost.write_ended(probe, host);
         }

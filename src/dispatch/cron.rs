@@ -136,6 +136,9 @@ impl Machine {
     }
 
     fn slow_timer(&mut self, host: &mut dyn Host) {
+        if self.engine.config.watchdog_period > 0 {
+            host.watchdog(self.engine.config.watchdog_period.unsigned_abs());
+        }
         self.engine.watch_background_save();
         self.run_saves(true, host);
         let used = host.used_memory();

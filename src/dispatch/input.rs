@@ -4,7 +4,7 @@
 //! discards them; a protocol error behind them is raised when its turn comes. Only hashes, never
 //! pointers into the keyspace, survive an execution.
 
-use super::{Machine, guards};
+use super::{Machine, guards, running};
 use crate::command::{Args, Registered, table};
 use crate::engine::{Client, ClientFlags, Host, LinkId};
 use crate::resp::parser::{Limits, ProtocolError, Range};
@@ -187,6 +187,7 @@ impl Machine {
     fn run(&mut self, client: &mut Client, bytes: &[u8], host: &mut dyn Host) -> usize {
         let mut done = 0;
         client.running_bytes = bytes.len();
+        running::CLIENT.show(client);
         let mut batch = std::mem::take(&mut self.batch);
         let mut ranges = std::mem::take(&mut self.ranges);
         while done < bytes.len() {
@@ -284,6 +285,7 @@ impl Machine {
         self.batch = batch;
         self.ranges = ranges;
         client.running_bytes = 0;
+        running::CLIENT.clear();
         done
     }
 

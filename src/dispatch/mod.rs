@@ -15,6 +15,7 @@ mod guards;
 mod input;
 mod persistence;
 mod replication;
+pub mod running;
 mod transaction;
 
 use crate::command::{Registered, Renamed, table};

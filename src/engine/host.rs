@@ -69,6 +69,10 @@ pub trait Host {
     fn unix_us(&mut self) -> i64;
     /// Stops everything for so long (DEBUG SLEEP).
     fn sleep_us(&mut self, us: u64);
+    /// Fails by a forbidden access to memory (DEBUG SEGFAULT).
+    fn segfault(&mut self);
+    /// Writes a stack trace to the log unless it is called again within `watchdog-period` milliseconds; 0 for never.
+    fn watchdog(&mut self, period_ms: u64);
     /// Bytes in use, cheap enough for every command.
     fn used_memory(&mut self) -> usize;
     /// All memory figures.

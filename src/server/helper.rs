@@ -1,48 +1,68 @@
-//! The thread that drops what commands gave up: large values, flushed tables, ended snapshots' blocks.
+//! Threads that work for the loop: each does the jobs it is given one after the other, at a lower priority.
 //!
-//! It gets what it drops by a channel and answers nothing; what waits is counted by the keyspace
-//! (INFO's lazyfree_pending_objects).
+//! A thread waits for its jobs, as starting one costs the loop more than taking a snapshot. There are three: `free`
+//! drops what commands gave up, `save` writes snapshots to files, `sync` makes the payloads of full synchronisations.
+//! (A fourth, of the load, ends with it.)
 
-use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, Sender, channel};
 
-use mio::Waker;
-
-use crate::keyspace::Garbage;
 use crate::sys::cpu;
+use crate::sys::crash::SignalStack;
+use crate::sys::process::error_text;
 
-/// The freeing thread's handle. Dropping it lets the thread end when it is done.
+/// What a thread is to do. How it answers is its own business.
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A thread's handle. Dropping it lets the thread end when it is done.
 pub struct Helper {
-    garbage: Option<Sender<Garbage>>,
+    jobs: Option<Sender<Job>>,
 }
 
 impl Helper {
-    /// Starts the thread. Without one (the system refuses) everything is freed in place.
-    /// `waker` ends the loop's sleep when something is freed, as somebody may wait for that.
-    pub fn start(waker: Arc<Waker>) -> Helper {
-        let (sender, receiver) = channel::<Garbage>();
+    /// Starts the thread. If the system refuses, so does [`Helper::run`].
+    pub fn start(name: &str) -> Helper {
+        let (sender, jobs) = channel();
         let thread = std::thread::Builder::new()
-            .name("free".to_string())
-            .spawn(move || {
-                cpu::lower_thread_priority();
-                for garbage in receiver {
-                    drop(garbage);
-                    let _ = waker.wake();
-                }
-            });
+            .name(name.to_owned())
+            .spawn(move || process_jobs(jobs));
         if let Err(error) = &thread {
-            log::warn!("No thread for freeing memory: {error}");
+            log::warn!("No helper thread `{name}`: {}", error_text(error));
         }
         Helper {
-            garbage: thread.is_ok().then_some(sender),
+            jobs: thread.is_ok().then_some(sender),
         }
     }
 
-    /// Drops it on the thread.
-    pub fn free(&self, garbage: Garbage) {
-        if let Some(sender) = &self.garbage {
-            // The receiver lives as long as the sender; a failure hands it back and drops it here.
-            let _ = sender.send(garbage);
-        }
+    /// Has the thread do it; false when there is none, and then the job is dropped.
+    pub fn run(&self, job: impl FnOnce() + Send + 'static) -> bool {
+        let jobs = self.jobs.as_ref();
+        jobs.is_some_and(|jobs| jobs.send(Box::new(job)).is_ok())
+    }
+}
+
+/// What such a thread runs. A job that panics ends alone.
+#[inline(never)]
+pub fn process_jobs(jobs: Receiver<Job>) {
+    cpu::lower_thread_priority();
+    let _stack = SignalStack::install();
+    for job in jobs {
+        // The panic's hook has said why; whoever waits finds the job's channel closed.
+        let _ = catch_unwind(AssertUnwindSafe(job));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[allow(clippy::panic)]
+    fn a_job_that_panics_ends_alone() {
+        let helper = Helper::start("test");
+        let (sender, results) = channel();
+        assert!(helper.run(|| panic!("of a job, and meant")));
+        assert!(helper.run(move || sender.send(7).unwrap()));
+        assert_eq!(results.recv(), Ok(7));
     }
 }

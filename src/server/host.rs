@@ -11,7 +11,7 @@ use crate::config::{Config, Id};
 use crate::engine::{Host, MemoryFacts, OpenFile, ProcessFacts, SaveError, SaveJob};
 use crate::rdb::encode::Written;
 use crate::sys::ticks::TickClock;
-use crate::sys::{alloc, clock, file, memory, process};
+use crate::sys::{alloc, clock, crash, file, memory, process};
 
 /// The operating system as the engine sees it.
 #[derive(Default)]
@@ -53,6 +53,8 @@ impl OsHost {
                 .map_err(|error| process::error_text(&error))?,
             Id::jemalloc_bg_thread => memory::set_background_thread(config.jemalloc_bg_thread),
             Id::proc_title_template => startup::show_title(config),
+            Id::crash_log_enabled => crash::catch(config.crash_log_enabled),
+            Id::watchdog_period => crash::watchdog(config.watchdog_period.unsigned_abs()),
             Id::oom_score_adj | Id::oom_score_adj_values => startup::adjust_oom_score(config)?,
             _ => {}
         }
@@ -76,6 +78,14 @@ impl Host for OsHost {
 
     fn sleep_us(&mut self, us: u64) {
         std::thread::sleep(Duration::from_micros(us));
+    }
+
+    fn segfault(&mut self) {
+        crash::segfault();
+    }
+
+    fn watchdog(&mut self, period_ms: u64) {
+        crash::watchdog(period_ms);
     }
 
     fn used_memory(&mut self) -> usize {

@@ -7,6 +7,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,9 +16,11 @@ use std::time::Duration;
 
 use mio::Waker;
 
+use super::helper::Helper;
 use crate::engine::{SaveError, SaveJob};
 use crate::rdb::decode::{Batch, DecodeOptions, Decoded, Decoder};
 use crate::rdb::encode::{EncodeError, Written, encode_snapshot};
+use crate::sys::crash::SignalStack;
 use crate::sys::process::error_text;
 use crate::sys::{cpu, file};
 
@@ -43,36 +46,20 @@ pub enum News {
 /// The helpers and their channels.
 pub struct Jobs {
     waker: Arc<Waker>,
-    saves: Sender<SaveJob>,
+    saving: Helper,
+    saves: Sender<News>,
     saved: Receiver<News>,
     load: Option<Receiver<News>>,
     spare: Option<Sender<Batch>>,
 }
 
 impl Jobs {
-    /// Starts the thread that saves: it waits for its jobs, as starting one costs the loop more than
-    /// taking the snapshot.
+    /// Starts the thread that saves.
     pub fn new(waker: Arc<Waker>) -> Jobs {
-        let (saves, jobs) = channel::<SaveJob>();
-        let (news, saved) = channel();
-        let wake = waker.clone();
-        let run = move || {
-            for job in jobs {
-                let id = job.id;
-                // Another name than a save in the foreground has: this one may be on its way to stop.
-                let temporary = format!("temp-{}-background.rdb", std::process::id());
-                let result = write_snapshot(job, &temporary);
-                let result = result.map(|(written, _)| written);
-                // The loop may be gone already.
-                let _ = news.send(News::Saved(id, result));
-                let _ = wake.wake();
-            }
-        };
-        if let Err(error) = spawn("save", run) {
-            log::warn!("No thread for saving in background: {}", error_text(&error));
-        }
+        let (saves, saved) = channel();
         Jobs {
             waker,
+            saving: Helper::start("save"),
             saves,
             saved,
             load: None,
@@ -82,7 +69,21 @@ impl Jobs {
 
     /// Starts a background save.
     pub fn save(&mut self, job: SaveJob) -> Result<(), SaveError> {
-        if self.saves.send(job).is_err() {
+        let (news, waker) = (self.saves.clone(), self.waker.clone());
+        let run = move || {
+            let id = job.id;
+            // Another name than a save in the foreground has: this one may be on its way to stop.
+            let temporary = format!("temp-{}-background.rdb", std::process::id());
+            let saved = catch_unwind(AssertUnwindSafe(|| write_snapshot(job, &temporary)));
+            let result = match saved {
+                Ok(result) => result.map(|(written, _)| written),
+                Err(_) => Err(SaveError::Failed("the helper failed".into())),
+            };
+            // The loop may be gone already.
+            let _ = news.send(News::Saved(id, result));
+            let _ = waker.wake();
+        };
+        if !self.saving.run(run) {
             log::warn!("Can't save in background: there is no thread for it");
             return Err(SaveError::Failed("no thread".into()));
         }
@@ -139,6 +140,7 @@ impl Jobs {
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let run = move || {
         cpu::lower_thread_priority();
+        let _stack = SignalStack::install();
         run();
     };
     std::thread::Builder::new()

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::config::{Config, LogLevel, REDIS_VERSION, SyslogFacility};
-use crate::sys::{clock, process, syslog};
+use crate::sys::{clock, crash, process, syslog};
 
 /// Who writes the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +60,7 @@ pub fn configure(level: LogLevel, file: &Path) {
         LogLevel::Nothing => log::LevelFilter::Off,
     });
     let file = (!file.as_os_str().is_empty()).then(|| file.to_owned());
+    crash::log_to(file.as_deref());
     *FILE.lock().unwrap_or_else(PoisonError::into_inner) = file;
 }
 
@@ -99,7 +100,8 @@ pub fn set_role(role: Role) {
     ROLE.store(letter, Ordering::Relaxed);
 }
 
-fn write_line(
+/// Writes a line in Redis's form to `out`.
+pub fn write_line(
     out: &mut dyn Write,
     level: log::Level,
     text: &std::fmt::Arguments<'_>,

@@ -1,6 +1,7 @@
 //! The shell: the mio loop, the slab of sockets, helper threads, start-up and shutdown.
 
 pub mod config_files;
+mod crash;
 mod helper;
 mod host;
 mod jobs;
@@ -23,13 +24,19 @@ pub fn run(mut config: Config) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    crash::install(&config);
     let started = poll::Shell::new(config).and_then(|mut shell| {
         log::info!("Server initialized");
         shell.start_load()?;
         Ok(shell)
     });
     let code = match started {
-        Ok(mut shell) => shell.run(&prepared),
+        Ok(mut shell) => {
+            crash::show(&shell);
+            let code = shell.run(&prepared);
+            crash::hide();
+            code
+        }
         Err(text) => {
             log::error!("{text}");
             ExitCode::FAILURE

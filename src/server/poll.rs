@@ -81,7 +81,10 @@ pub struct Shell {
     machine: Machine,
     host: OsHost,
     signals: Signals,
-    helper: Helper,
+    /// Drops what commands gave up: large values, flushed tables, ended snapshots' blocks.
+    freeing: Helper,
+    /// Encodes full synchronisations.
+    syncing: Helper,
     jobs: Jobs,
     /// The first load has not ended: a failure ends the server.
     starting: bool,
@@ -130,7 +133,8 @@ impl Shell {
             transfer: None,
             connects: 0,
             signals,
-            helper: Helper::start(Arc::clone(&waker)),
+            freeing: Helper::start("free"),
+            syncing: Helper::start("sync"),
             jobs: Jobs::new(waker),
             starting: false,
             poll,
@@ -179,6 +183,16 @@ impl Shell {
             .load(Box::new(file), self.machine.decode_options());
         self.starting = true;
         Ok(())
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &Config {
+        &self.machine.engine.config
+    }
+
+    /// The machine and its outside world, for a crash report.
+    pub fn parts(&mut self) -> (&mut Machine, &mut OsHost) {
+        (&mut self.machine, &mut self.host)
     }
 
     /// Clients are served from now on.
@@ -709,7 +723,14 @@ impl Shell {
                     // Dropping the socket deregisters and closes it.
                     self.links.try_remove(token);
                 }
-                Action::Free(garbage) => self.helper.free(garbage),
+                Action::Free(garbage) => {
+                    // Somebody may wait for the memory. Without a thread it is freed here.
+                    let waker = Arc::clone(&self.waker);
+                    self.freeing.run(move || {
+                        drop(garbage);
+                        let _ = waker.wake();
+                    });
+                }
                 Action::Save(job) => {
                     let id = job.id;
                     if let Err(error) = self.jobs.save(*job) {
@@ -731,7 +752,8 @@ impl Shell {
                 },
                 Action::ConnectMaster(host, port) => self.connect_master(&host, port),
                 Action::Sync(job) => {
-                    self.transfer = Some(Transfer::start(*job, Arc::clone(&self.waker)));
+                    let waker = Arc::clone(&self.waker);
+                    self.transfer = Some(Transfer::start(*job, waker, &self.syncing));
                 }
                 Action::Role(replica) => {
                     logging::set_role(if replica {

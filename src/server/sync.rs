@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use mio::Waker;
 
+use super::helper::Helper;
 use super::jobs::write_snapshot;
 use crate::engine::{SaveError, SaveJob, SyncJob};
 use crate::rdb::encode::{Progress, Written, encode_snapshot};
 use crate::replication::source::Framing;
-use crate::sys::cpu;
 
 /// Chunks that may wait in the channel.
 const CHUNKS_MAX: usize = 4;
@@ -46,8 +46,8 @@ pub struct Transfer {
 }
 
 impl Transfer {
-    /// Starts the thread; `waker` is woken when there is a chunk.
-    pub fn start(job: SyncJob, waker: Arc<Waker>) -> Transfer {
+    /// Has `helper` do it; `waker` is woken when there is a chunk.
+    pub fn start(job: SyncJob, waker: Arc<Waker>, helper: &Helper) -> Transfer {
         let (sender, chunks) = sync_channel(CHUNKS_MAX);
         let progress = Arc::clone(&job.progress);
         let pid = std::process::id();
@@ -66,11 +66,8 @@ impl Transfer {
             waker,
             progress,
         };
-        let thread = std::thread::Builder::new()
-            .name("sync".to_string())
-            .spawn(move || worker.run(job));
-        if let Err(error) = thread {
-            let _ = failed.try_send(Chunk::End(Some(error.to_string())));
+        if !helper.run(move || worker.run(job)) {
+            let _ = failed.try_send(Chunk::End(Some("there is no thread for it".to_string())));
         }
         transfer
     }
@@ -101,7 +98,6 @@ struct Worker {
 
 impl Worker {
     fn run(self, mut job: SyncJob) {
-        cpu::lower_thread_priority();
         if job.functions_only {
             job.snapshot.databases.clear();
         }

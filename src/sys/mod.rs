@@ -7,6 +7,9 @@
 //! | `clock` | clocks, processor time |
 //! | `ticks` | the clock that is read for every command |
 //! | `cpu` | affinity, priorities |
+//! | `crash` | fatal signals, stack traces, the watchdog's timer |
+//! | `symbols` | names of functions by address |
+//! | `window` | what the loop shows to a crash report |
 //! | `process` | signals, daemonising, pid file, systemd, file limit, names |
 //! | `socket` | receiving into memory that was not cleared |
 //! | `syslog` | the system's log |
@@ -16,10 +19,13 @@
 pub mod alloc;
 pub mod clock;
 pub mod cpu;
+pub mod crash;
 pub mod file;
 pub mod memory;
 pub mod process;
 pub mod socket;
+pub mod symbols;
 pub mod syslog;
 pub mod ticks;
 pub mod title;
+pub mod window;

@@ -22,11 +22,17 @@ pub enum Stop {
 static TEMPORARY: AtomicPtr<libc::c_char> = AtomicPtr::new(std::ptr::null_mut());
 
 /// Names the file that must not stay behind when the second SIGINT ends the process, or with `None` that there is
-/// none any more. Keeps a few bytes for ever for each name that is new.
+/// none any more.
 pub fn remove_when_interrupted(path: Option<&Path>) {
+    TEMPORARY.store(kept_path(path), Ordering::Release);
+}
+
+/// The path for a handler of signals, null for `None`; it is never freed. Keeps a few bytes for ever for each path
+/// that is new.
+pub(super) fn kept_path(path: Option<&Path>) -> *mut libc::c_char {
     static KNOWN: Mutex<Vec<&CStr>> = Mutex::new(Vec::new());
     let Some(name) = path.and_then(|path| CString::new(path.as_os_str().as_bytes()).ok()) else {
-        return TEMPORARY.store(std::ptr::null_mut(), Ordering::Release);
+        return std::ptr::null_mut();
     };
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let kept = match known.iter().find(|old| **old == name.as_c_str()) {
@@ -37,7 +43,7 @@ pub fn remove_when_interrupted(path: Option<&Path>) {
             new
         }
     };
-    TEMPORARY.store(kept.as_ptr().cast_mut(), Ordering::Release);
+    kept.as_ptr().cast_mut()
 }
 
 /// The signals of the process: SIGTERM and SIGINT wake a pipe, SIGHUP and SIGPIPE are ignored.

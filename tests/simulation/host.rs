@@ -62,6 +62,10 @@ impl Host for SimHost {
         self.now_ns += us * 1000;
     }
 
+    fn segfault(&mut self) {}
+
+    fn watchdog(&mut self, _: u64) {}
+
     fn used_memory(&mut self) -> usize {
         1 << 20
     }

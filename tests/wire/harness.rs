@@ -9,7 +9,7 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -181,11 +181,16 @@ impl Server {
 
     /// Waits until the process has ended; its exit code.
     pub fn wait_for_exit(&mut self) -> Option<i32> {
+        self.wait_for_end()?.code()
+    }
+
+    /// Waits until the process has ended; how.
+    pub fn wait_for_end(&mut self) -> Option<ExitStatus> {
         let mut child = self.child.take()?;
         let started = Instant::now();
         loop {
             if let Ok(Some(status)) = child.try_wait() {
-                return status.code();
+                return Some(status);
             }
             if started.elapsed() > DEADLINE {
                 let _ = child.kill();

@@ -21,6 +21,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod configuration;
+mod crash;
 mod differential;
 mod expire;
 mod families;
