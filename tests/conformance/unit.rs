@@ -58,6 +58,17 @@ impl Results {
         passed.chain(failed.filter(|name| !self.passed.contains_key(*name)))
     }
 
+    /// What becomes of a second attempt after `first`: a test that passed in one of them has passed.
+    pub fn or(mut self, first: Results) -> Results {
+        self.failed
+            .retain(|name, _| !first.passed.contains_key(name) || first.failed.contains_key(name));
+        for (name, times) in first.passed {
+            let most = self.passed.entry(name).or_default();
+            *most = times.max(*most);
+        }
+        self
+    }
+
     /// Name and message of everything that went wrong, in tests and outside of them.
     pub fn all_failures(&self) -> impl Iterator<Item = (&str, &str)> {
         let failed = self.failed.iter();
