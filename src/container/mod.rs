@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`domain`] (epochs, snapshots, retired blocks), [`entry`] (what a table owns),
 //! [`table`] (`CowTable`, the hash table), [`cow_box`] (one value), [`tree`] (`CowTree`, the counted
-//! B+ tree).
+//! B+ tree). Small values are one run of bytes: [`pack`] (`Pack`, a sequence), edited in a [`buffer`].
 //!
 //! How a snapshot passes through:
 //! 1. The loop calls [`Domain::snapshot`], takes a view of each container with the [`Pin`], and sends
@@ -17,16 +17,20 @@
 //! safe to free, everything else goes through the domain. `make sanitize` runs this room's tests under
 //! the sanitizers; a change here is not done before it is green.
 
+mod buffer;
 mod cow_box;
 mod domain;
 mod entry;
+mod pack;
 mod table;
 #[cfg(test)]
 mod testing;
 mod tree;
 
+pub use buffer::{Buffer, Corrupt};
 pub use cow_box::CowBox;
 pub use domain::{Domain, EPOCH_BITS, EPOCH_MAX, Garbage, Pin};
 pub use entry::{Entry, Owned};
+pub use pack::{Pack, PackBuilder, PackItem, PackIter, PackMut, PackPositions, Position};
 pub use table::{CowTable, EntryMut, Lookup, Removed, TableView, VacantEntry};
 pub use tree::{CowTree, Item, Iter as TreeIter, TreeView};
