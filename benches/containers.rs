@@ -1,6 +1,6 @@
 //! Micro-benchmarks of the containers against `hashbrown` and `BTreeMap`.
 //!
-//! `cargo bench --bench containers -- [table|tree] [KEYS] [VALUE-BYTES]` (2,000,000 and 64 by default).
+//! `cargo bench --bench containers -- [table|tree|pack] [KEYS] [VALUE-BYTES]` (2,000,000 and 64 by default).
 //! Keys have 16 bytes; both tables hold the server's own entries and hash alike, so the difference is
 //! the table. Figures are nanoseconds a call over random keys unless a unit
 //! is given, of this thread's processor time: other work on the machine counts only for the caches.
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use redoxide::base::hash::HashSeed;
 use redoxide::base::prng::Prng;
-use redoxide::container::{CowTable, CowTree, Domain, Lookup, Owned};
+use redoxide::container::{CowTable, CowTree, Domain, Lookup, Owned, Pack, PackBuilder, PackMut};
 use redoxide::sys::alloc::used_memory;
 use redoxide::sys::clock::thread_cpu;
 use redoxide::sys::memory::set_background_thread;
@@ -32,15 +32,19 @@ fn main() {
         .and_then(|arg| arg.parse().ok())
         .unwrap_or(2_000_000);
     let value_bytes = args.get(2).and_then(|arg| arg.parse().ok()).unwrap_or(64);
-    if what != "tree" {
+    if matches!(what, "all" | "table") {
         println!("{keys} keys of 16 bytes, values of {value_bytes} bytes");
         table(keys, value_bytes);
         hashbrown(keys, value_bytes);
         longest(keys, value_bytes);
     }
-    if what != "table" {
+    if matches!(what, "all" | "tree") {
         tree(keys.min(1_000_000));
         btree(keys.min(1_000_000));
+    }
+    if matches!(what, "all" | "pack") {
+        pack(10);
+        pack(128);
     }
 }
 
@@ -444,4 +448,76 @@ fn btree(keys: usize) {
         black_box(tree.remove(number));
     }
     clock.over(keys);
+}
+
+/// Packs of `elements` keys, and of as many field-value pairs; one of integers.
+fn pack(elements: usize) {
+    println!("Pack of {elements}, bytes as text");
+    let calls = 20_000_000 / elements;
+    let names: Vec<_> = (0..elements).map(key).collect();
+    let numbers: Vec<_> = (0..elements)
+        .map(|number| (number * 97).to_string())
+        .collect();
+    let (mut hash, mut list, mut ints) =
+        (PackBuilder::new(), PackBuilder::new(), PackBuilder::new());
+    for (name, number) in names.iter().zip(&numbers) {
+        hash.push(name);
+        hash.push(b"a value");
+        list.push(name);
+        ints.push(number.as_bytes());
+    }
+    let (hash, mut list, ints) = (hash.finish(), list.finish(), ints.finish());
+    let hits = order(elements, calls, 6);
+    let find = |name: &str, bytes: &[u8], step: usize, item: &dyn Fn(usize) -> Vec<u8>| {
+        let pack = Pack::of(bytes);
+        let items: Vec<_> = (0..elements).map(item).collect();
+        let clock = timed(name);
+        for &hit in &hits {
+            let from = pack.first().expect("elements");
+            black_box(pack.find(from, &items[hit as usize], step));
+        }
+        clock.over(calls);
+    };
+    find("find a field of the pairs", &hash, 2, &|hit| {
+        key(hit).to_vec()
+    });
+    find("find an absent field", &hash, 2, &|hit| {
+        key(hit + 1000).to_vec()
+    });
+    find("find an integer", &ints, 1, &|hit| {
+        numbers[hit].clone().into_bytes()
+    });
+    let clock = timed("iterate, an element");
+    for _ in 0..calls / elements {
+        for item in black_box(Pack::of(&hash)).iter() {
+            black_box(item);
+        }
+    }
+    clock.over(calls * 2);
+    let clock = timed("check, an element");
+    for _ in 0..calls / elements {
+        black_box(Pack::check(black_box(&hash)).is_ok());
+    }
+    clock.over(calls * 2);
+    let clock = timed("push_back and remove the first");
+    for &hit in &hits {
+        let mut pack = PackMut::of(&mut list);
+        pack.push_back(&names[hit as usize]);
+        pack.remove_range(0, 1);
+    }
+    clock.over(calls);
+    let clock = timed("push_front and remove the last");
+    for &hit in &hits {
+        let mut pack = PackMut::of(&mut list);
+        pack.push_front(&names[hit as usize]);
+        pack.remove_range(-1, 1);
+    }
+    clock.over(calls);
+    let clock = timed("push_back of an integer and remove the last");
+    for &hit in &hits {
+        let mut pack = PackMut::of(&mut list);
+        pack.push_back(numbers[hit as usize].as_bytes());
+        pack.remove_range(-1, 1);
+    }
+    clock.over(calls);
 }

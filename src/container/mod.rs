@@ -2,7 +2,8 @@
 //!
 //! Reading order: [`domain`] (epochs, snapshots, retired blocks), [`entry`] (what a table owns),
 //! [`table`] (`CowTable`, the hash table), [`cow_box`] (one value), [`tree`] (`CowTree`, the counted
-//! B+ tree). Small values are one run of bytes: [`pack`] (`Pack`, a sequence), edited in a [`buffer`].
+//! B+ tree). Small values are one run of bytes: [`pack`] (`Pack`, a sequence), [`int_set`] (`IntSet`, sorted
+//! integers), both edited in a [`buffer`].
 //!
 //! How a snapshot passes through:
 //! 1. The loop calls [`Domain::snapshot`], takes a view of each container with the [`Pin`], and sends
@@ -21,6 +22,7 @@ mod buffer;
 mod cow_box;
 mod domain;
 mod entry;
+mod int_set;
 mod pack;
 mod table;
 #[cfg(test)]
@@ -31,6 +33,7 @@ pub use buffer::{Buffer, Corrupt};
 pub use cow_box::CowBox;
 pub use domain::{Domain, EPOCH_BITS, EPOCH_MAX, Garbage, Pin};
 pub use entry::{Entry, Owned};
+pub use int_set::{IntSet, IntSetMut};
 pub use pack::{Pack, PackBuilder, PackItem, PackIter, PackMut, PackPositions, Position};
 pub use table::{CowTable, EntryMut, Lookup, Removed, TableView, VacantEntry};
 pub use tree::{CowTree, Item, Iter as TreeIter, TreeView};
