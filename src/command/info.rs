@@ -49,6 +49,7 @@ const SECTIONS: &[(&str, &str, bool, Section)] = &[
     ("latencystats", "Latencystats", false, latencystats),
     ("cluster", "Cluster", true, cluster),
     ("keyspace", "Keyspace", true, keyspace),
+    ("keysizes", "Keysizes", true, keysizes),
     ("debug", "Debug", false, debug),
 ];
 
@@ -525,6 +526,26 @@ fn stats(ctx: &mut Context<'_>, out: &mut String) {
         "acl_access_denied_channel",
         stats.acl_access_denied_channel,
     );
+}
+
+/// Values by size; sizes from 1024 on with a unit.
+fn keysizes(ctx: &mut Context<'_>, out: &mut String) {
+    const UNITS: [&str; 7] = ["", "K", "M", "G", "T", "P", "E"];
+    let keyspace = &ctx.engine.keyspace;
+    for db in 0..keyspace.count() {
+        let bins: Vec<String> = keyspace
+            .sizes(db)
+            .strings()
+            .map(|(size, count)| {
+                let unit = size.checked_ilog2().unwrap_or(0) / 10;
+                format!("{}{}={count}", size >> (10 * unit), UNITS[unit as usize])
+            })
+            .collect();
+        if !bins.is_empty() {
+            let name = format!("db{db}_distrib_strings_sizes");
+            field(out, &name, bins.join(","));
+        }
+    }
 }
 
 fn debug(ctx: &mut Context<'_>, out: &mut String) {

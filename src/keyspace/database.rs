@@ -1,4 +1,4 @@
-//! One numbered database: a table of entries and the index of their deadlines.
+//! One numbered database: a table of entries, the index of their deadlines, and the histogram of their sizes.
 //!
 //! Invariant: `index` holds exactly the entries of `table` that have a deadline. Every change of either goes
 //! through [`super::Keyspace`], which tells the index the old and the new deadline.
@@ -9,6 +9,7 @@ use crate::container::{CowTable, Domain};
 use crate::types::Entry;
 
 use super::expiry::{Deadlines, TimeIndex};
+use super::sizes::Sizes;
 
 /// The entries of a database.
 pub(super) struct Entries {
@@ -39,6 +40,7 @@ impl Deadlines for Entries {
 pub(super) struct Database {
     pub(super) entries: Entries,
     pub(super) index: TimeIndex,
+    pub(super) sizes: Sizes,
     /// Sum of all deadlines, for the average in INFO.
     deadline_sum: i128,
 }
@@ -53,6 +55,7 @@ impl Database {
                 table: CowTable::new(domain, seed, cursor_key),
             },
             index: TimeIndex::new(now),
+            sizes: Sizes::new(),
             deadline_sum: 0,
         }
     }

@@ -5,7 +5,7 @@
 //! [`Keyspace::due_count`] and [`Keyspace::next_due`].
 //!
 //! - [`database`]: one table with one index of deadlines; a swap or a flush moves both.
-//! - [`expiry`]: the index.
+//! - [`expiry`]: the index. [`sizes`]: the histogram of sizes.
 //! - [`snapshot`]: what helpers read. [`garbage`]: what helpers free.
 //!
 //! Invariants: all tables share one copy-on-write domain; every change of a deadline reaches the index of
@@ -15,6 +15,7 @@ mod chain;
 mod database;
 pub mod expiry;
 mod garbage;
+pub mod sizes;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use crate::types::{Chunks, Entry, Kind, Value};
 use database::Database;
 pub use garbage::Garbage;
 use garbage::Pending;
+use sizes::{Place, Sizes};
 pub use snapshot::{Snapshot, SnapshotDb};
 
 /// References that one call of `next_due` may look at.
@@ -253,12 +255,15 @@ impl Keyspace {
         match table.lookup(&mut self.domain, key.hash, |entry| entry.key() == key.bytes) {
             Lookup::Vacant(vacant) => {
                 let deadline = ttl.resolve(None);
-                vacant.insert(Entry::new(key.bytes, value, deadline, self.access));
+                let entry = Entry::new(key.bytes, value, deadline, self.access);
+                database.sizes.changed(None, Some(Place::of(&entry)));
+                vacant.insert(entry);
                 database.deadline_changed(key.hash, None, deadline);
                 true
             }
             Lookup::Occupied(mut slot) => {
                 let old = slot.get().expire_at();
+                let place = Place::of(slot.get());
                 let deadline = ttl.resolve(old);
                 let access = match self.overwrites_access {
                     true => self.access,
@@ -275,6 +280,8 @@ impl Keyspace {
                 } else if slot.get().access() != access {
                     slot.get().set_access(access);
                 }
+                let now = Place::of(slot.get());
+                database.sizes.changed(Some(place), Some(now));
                 database.deadline_changed(key.hash, old, deadline);
                 false
             }
@@ -283,14 +290,18 @@ impl Keyspace {
 
     /// APPEND: the length after. The deadline stays.
     pub fn append(&mut self, db: usize, key: Key<'_>, bytes: &[u8]) -> usize {
-        let table = &mut self.databases[db].entries.table;
+        let database = &mut self.databases[db];
+        let table = &mut database.entries.table;
         let Some(mut slot) =
             table.find_mut(&mut self.domain, key.hash, |entry| entry.key() == key.bytes)
         else {
             self.set_string(db, key, bytes, Ttl::None);
             return bytes.len();
         };
+        let place = Place::of(slot.get());
         if slot.make_mut().try_append(bytes) {
+            let now = Place::of(slot.get());
+            database.sizes.changed(Some(place), Some(now));
             return slot.get().string().len();
         }
         let old = slot.get().string();
@@ -313,7 +324,8 @@ impl Keyspace {
     /// SETRANGE: the length after; zeros fill a gap. The deadline stays. Without bytes nothing
     /// happens, and no key is created.
     pub fn set_range(&mut self, db: usize, key: Key<'_>, offset: usize, bytes: &[u8]) -> usize {
-        let table = &mut self.databases[db].entries.table;
+        let database = &mut self.databases[db];
+        let table = &mut database.entries.table;
         let found = table.find_mut(&mut self.domain, key.hash, |entry| entry.key() == key.bytes);
         if bytes.is_empty() {
             return found.map_or(0, |slot| slot.get().string().len());
@@ -321,7 +333,10 @@ impl Keyspace {
         let end = offset + bytes.len();
         let mut whole = Vec::new();
         if let Some(mut slot) = found {
+            let place = Place::of(slot.get());
             if slot.make_mut().try_write(offset, bytes) {
+                let now = Place::of(slot.get());
+                database.sizes.changed(Some(place), Some(now));
                 return slot.get().string().len();
             }
             slot.get().string().push_to(&mut whole);
@@ -353,6 +368,8 @@ impl Keyspace {
             return false;
         };
         let old = slot.get().expire_at();
+        let place = Place::of(slot.get());
+        database.sizes.changed(Some(place), None);
         give_up(slot.remove(), &mut self.garbage, &self.pending);
         database.deadline_changed(key.hash, old, None);
         true
@@ -392,12 +409,16 @@ impl Keyspace {
         let database = &mut self.databases[db];
         let table = &mut database.entries.table;
         let mut old = None;
+        let place = Place::of(&entry);
         match table.lookup(&mut self.domain, key.hash, |entry| entry.key() == key.bytes) {
             Lookup::Vacant(vacant) => {
+                database.sizes.changed(None, Some(place));
                 vacant.insert(entry);
             }
             Lookup::Occupied(mut slot) => {
                 old = slot.get().expire_at();
+                let before = Place::of(slot.get());
+                database.sizes.changed(Some(before), Some(place));
                 give_up(slot.replace(entry), &mut self.garbage, &self.pending);
             }
         }
@@ -445,6 +466,11 @@ impl Keyspace {
     #[inline]
     pub fn expires_len(&self, db: usize) -> usize {
         self.databases[db].index.len() as usize
+    }
+
+    /// How many values have which size, due ones included.
+    pub fn sizes(&self, db: usize) -> &Sizes {
+        &self.databases[db].sizes
     }
 
     /// Milliseconds that keys with a deadline have left on average (INFO's avg_ttl), exactly.

@@ -30,6 +30,12 @@ fn check(keyspace: &Keyspace, twin: &Twin) {
                 .filter(|(_, deadline)| deadline.is_some())
                 .count()
         );
+        let mut sizes = std::collections::BTreeMap::new();
+        for (value, _) in keys.values() {
+            let power = value.len().checked_ilog2().map_or(0, |log| 1 << log);
+            *sizes.entry(power).or_insert(0_u64) += 1;
+        }
+        assert!(keyspace.sizes(db).strings().eq(sizes));
         for bytes in keys.keys() {
             check_entry(keyspace.find(db, keyspace.key(bytes)).unwrap(), keys);
         }

@@ -1,6 +1,6 @@
 //! COMMAND INFO of every command, compared with redis-server 8's.
 
-use crate::harness::{Peer, Server, Value};
+use crate::harness::{Client, Peer, Server, Value};
 
 /// Sets and maps in one order, as their order means nothing; a container's subcommands that Redis has too.
 fn settled(value: Value) -> Value {
@@ -67,5 +67,37 @@ fn command_info_is_that_of_redis() {
             "{protocol}\n{}",
             differences.join("\n")
         );
+    }
+}
+
+#[test]
+fn keysizes_are_those_of_redis() {
+    let Some(peer) = Peer::Redis8.start(&[]) else {
+        return;
+    };
+    let target = Server::start(&[]);
+    let big = format!("SET big {}", "x".repeat(70_000));
+    let commands = [
+        "SET e \"\"",
+        "SET i -12345",
+        "INCRBY i 12345",
+        "SET r abcd",
+        "SETRANGE r 1020 abcd",
+        "APPEND r x",
+        big.as_str(),
+        "APPEND big x",
+        "COPY big other DB 3",
+        "RENAME big i",
+        "MOVE r 3",
+        "SWAPDB 0 3",
+        "DEL i",
+        "GETDEL other",
+        "FLUSHALL",
+    ];
+    let (mut ours, mut theirs) = (target.client(), peer.client());
+    for command in commands {
+        assert_eq!(ours.text(command), theirs.text(command), "{command}");
+        let info = |client: &mut Client| client.text("INFO keysizes");
+        assert_eq!(info(&mut ours), info(&mut theirs), "after {command}");
     }
 }
