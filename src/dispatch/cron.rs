@@ -3,6 +3,7 @@
 //! Timers run between rounds; each has a budget so that no round is long.
 
 use super::Machine;
+use super::input::QUERY_BYTES;
 use crate::engine::{Action, Blocked, ClientFlags, Host};
 
 /// The period of the slow timer, nanoseconds, at hz 10.
@@ -152,12 +153,15 @@ impl Machine {
         }
     }
 
-    /// Gives back what the buffers of idle clients hold beyond their content.
+    /// Gives back what the buffers of idle clients hold beyond their content, and what large arguments of others left.
     fn shrink_buffers(&mut self) {
         let now = self.engine.now();
         let mut shrinks = 0;
         self.engine.clients.visit_some(|client| {
             if now - client.active_ms <= IDLE_MS {
+                if client.query.is_empty() {
+                    client.query.shrink_to(QUERY_BYTES);
+                }
                 return;
             }
             if client.query.capacity() > client.query.len() + SPARE_BYTES {

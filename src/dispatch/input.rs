@@ -17,8 +17,11 @@ pub(super) const REPLY_KEPT_BYTES: usize = 64 * 1024;
 const OUTPUT_CHECKED_BYTES: usize = 1 << 20;
 /// The input of a client that sends an argument from this size on is read straight into its own buffer.
 const DIRECT_BYTES: usize = 32 * 1024;
-/// An input buffer is kept up to this capacity when it is empty.
-const QUERY_KEPT_BYTES: usize = 4 * 1024;
+/// A client's own input buffer begins with this capacity: who sends a command in parts will send others so.
+pub(super) const QUERY_BYTES: usize = 16 * 1024;
+/// It is kept up to this capacity when it is empty; the timer takes it back to [`QUERY_BYTES`], and an idle client's
+/// to nothing.
+const QUERY_KEPT_BYTES: usize = 1 << 20;
 
 /// One parsed command: where its ranges stand, where it ends, what it is.
 struct Parsed {
@@ -65,7 +68,8 @@ impl Machine {
         } else if client.query.is_empty() && !client.is(ClientFlags::BLOCKED) {
             let done = self.run(&mut client, bytes, host);
             if let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
-                client.query.reserve(rest.len() + client.parser.wanted());
+                let bytes = rest.len() + client.parser.wanted();
+                client.query.reserve(bytes.max(QUERY_BYTES));
                 client.query.extend_from_slice(rest);
             }
         } else {
