@@ -215,7 +215,7 @@ directives! {
     pidfile: Text = Text::from(""), "pidfile", Any, IMMUTABLE, Works;
     port: i64 = 6379, "port", Range(0, 65535), 0, Works;
     proc_title_template: Text = Text::from("{title} {listen-addr} {server-mode}"), "proc-title-template", Check(check::title_template), 0, Works;
-    propagation_error_behavior: PropagationError = PropagationError::Ignore, "propagation-error-behavior", Any, 0, StoredOnly;
+    propagation_error_behavior: PropagationError = PropagationError::Stop, "propagation-error-behavior", Any, 0, Works;
     protected_mode: bool = true, "protected-mode", Any, 0, Works;
     proto_max_bulk_len: i64 = 536870912, "proto-max-bulk-len", Memory(1048576, i64::MAX), 0, Works;
     rdb_del_sync_files: bool = false, "rdb-del-sync-files", Any, 0, StoredOnly;

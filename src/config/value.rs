@@ -307,8 +307,8 @@ MaxmemoryPolicy {
 });
 choices!(/// `oom-score-adj`
 OomScoreAdj { No = "no", Relative = "yes" | "relative", Absolute = "absolute" });
-choices!(/// `propagation-error-behavior`
-PropagationError { Ignore = "ignore", Panic = "panic", PanicOnReplicas = "panic-on-replicas" });
+choices!(/// `propagation-error-behavior`; `stop` is ours: a replica stops at a command that it cannot process
+PropagationError { Stop = "stop", Ignore = "ignore", Panic = "panic", PanicOnReplicas = "panic-on-replicas" });
 choices!(/// `repl-diskless-load`
 DisklessLoad { Disabled = "disabled", OnEmptyDb = "on-empty-db", SwapDb = "swapdb" });
 choices!(/// `sanitize-dump-payload`

@@ -3,6 +3,7 @@
 use super::input::Flow;
 use super::{Machine, guards, running};
 use crate::command::*;
+use crate::config::PropagationError;
 use crate::engine::{Blocked, Client, ClientFlags, Host};
 
 impl Machine {
@@ -142,14 +143,7 @@ impl Machine {
         error: CommandError,
     ) {
         if client.is(ClientFlags::MASTER) {
-            // To go on would leave us with other data than the master's.
-            log::warn!(
-                "== CRITICAL == This replica cannot process a command of its master: '{error}'. The link is closed."
-            );
-            client.flags.insert(ClientFlags::CLOSE_ASAP);
-            if let Some(master) = &mut self.engine.replication.master {
-                master.retry_later();
-            }
+            self.stop_at(client, found, &error);
         }
         if client.is(ClientFlags::MULTI) {
             client.flags.insert(ClientFlags::DIRTY_EXEC);
@@ -172,6 +166,37 @@ impl Machine {
         if let Some(entry) = found {
             self.engine.stats.command_rejected(entry.id as usize);
         }
+    }
+
+    /// A command of the master cannot be run here. To go on leaves us with other data than the master's, so that is
+    /// up to `propagation-error-behavior`.
+    #[cold]
+    fn stop_at(&mut self, client: &mut Client, command: Option<&Registered>, error: &CommandError) {
+        if self.engine.config.propagation_error_behavior != PropagationError::Stop {
+            return self.disagree_with_master(command, error);
+        }
+        log::warn!(
+            "== CRITICAL == This replica cannot process a command of its master: '{error}'. The link is closed."
+        );
+        client.flags.insert(ClientFlags::CLOSE_ASAP);
+        if let Some(master) = &mut self.engine.replication.master {
+            master.retry_later();
+        }
+    }
+
+    /// A command of the master failed here. Panics where `propagation-error-behavior` says so.
+    #[cold]
+    fn disagree_with_master(&self, command: Option<&Registered>, error: &CommandError) {
+        log::warn!(
+            "== CRITICAL == This replica is sending an error to its master: '{error}' after processing the command \
+             '{}'",
+            command.map_or("<unknown>", |entry| entry.full_name.as_str())
+        );
+        let panics = match self.engine.config.propagation_error_behavior {
+            PropagationError::Panic | PropagationError::PanicOnReplicas => true,
+            PropagationError::Stop | PropagationError::Ignore => false,
+        };
+        assert!(!panics, "a command of the master failed on this replica");
     }
 
     /// Runs a handler: the reply, its time, its statistics, what it propagates.
@@ -217,11 +242,7 @@ impl Machine {
         if let Err(error) = result {
             if client.is(ClientFlags::MASTER) {
                 self.engine.stats.unexpected_error_replies += 1;
-                log::warn!(
-                    "== CRITICAL == This replica is sending an error to its master: '{error}' after processing the \
-                     command '{}'",
-                    entry.full_name
-                );
+                self.disagree_with_master(Some(entry), &error);
             }
             if client.is(ClientFlags::REPLICA) {
                 Machine::log_error_to_replica(Some(entry), &error);

@@ -37,7 +37,6 @@ const AREAS: &[&str] = &[
     "geo",
     "hashes",
     "hyperloglog",
-    "key sizes",
     "lists",
     "migrate",
     "modules",

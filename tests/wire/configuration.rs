@@ -14,7 +14,15 @@ use redoxide::server::config_files::SystemFiles;
 use crate::harness::{Client, Peer, Server, Value, free_port, wait_until};
 
 /// What the harness sets, or differs on purpose.
-const NOT_COMPARED: &[&str] = &["bind", "dir", "logfile", "port", "save", "io-spin-us"];
+const NOT_COMPARED: &[&str] = &[
+    "bind",
+    "dir",
+    "logfile",
+    "port",
+    "save",
+    "io-spin-us",
+    "propagation-error-behavior",
+];
 
 fn get(client: &mut Client, name: &str) -> String {
     match client.call(&["CONFIG", "GET", name]) {
@@ -115,6 +123,7 @@ fn set_answers_as_redis_8() {
         "maxclients",
         "masterauth",
         "io-spin-us",
+        "propagation-error-behavior",
     ];
     let mut values: Vec<&str> = vec![
         "",

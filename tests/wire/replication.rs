@@ -1,5 +1,6 @@
 //! Replication between real servers: with servers of its own kind, and with Redis and Valkey in both roles.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -678,6 +679,26 @@ fn a_replicated_command_that_is_not_known_stops_the_link() {
         client.info("replication", "master_link_status") == "down"
     });
     assert_eq!(client.text("GET a"), "(nil)");
+}
+
+#[test]
+fn what_a_replicated_command_that_is_not_known_does_is_configured() {
+    let source = start();
+    let skips = Server::start(&[QUICK, &["--propagation-error-behavior", "ignore"]].concat());
+    let mut ends = Server::start(&[QUICK, &["--propagation-error-behavior", "panic"]].concat());
+    for replica in [&skips, &ends] {
+        follow(replica, &source);
+        caught_up(&source, replica);
+    }
+    source.client().text("DEBUG REPLICATE fake-command 1");
+    source.client().text("SET a 1");
+    assert_eq!(ends.wait_for_end().unwrap().signal(), Some(6));
+    assert!(ends.log().contains("=== REDIS BUG REPORT START"));
+    caught_up(&source, &skips);
+    assert_eq!(skips.client().text("GET a"), "1");
+    let log = skips.log();
+    assert_eq!(log.matches("== CRITICAL ==").count(), 1, "{log}");
+    assert_eq!(log.matches("fake-command").count(), 1, "{log}");
 }
 
 #[test]
