@@ -7,8 +7,9 @@ use super::*;
 use crate::base::{glob, num};
 use crate::engine::EventClass;
 use crate::keyspace::Ttl;
+use crate::rdb::payload;
 use crate::types::access::lru_idle_seconds;
-use crate::types::{Entry, Kind};
+use crate::types::{Entry, Kind, ValueRef};
 
 /// The family's rows.
 pub const COMMANDS: &[Command] = &[
@@ -172,13 +173,12 @@ fn object(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError
         .keyspace
         .find(db, key)
         .ok_or(CommandError::NoSuchKey)?;
-    let mut payload = Vec::new();
-    entry.string().push_to(&mut payload);
+    let serialized = payload::dump(ValueRef::of(entry), false).len() - payload::FOOTER_BYTES;
     let text = format!(
         "Value at:{:p} refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{}",
         std::ptr::from_ref(entry),
         entry.encoding(),
-        payload.len() + 1,
+        serialized,
         entry.access(),
         lru_idle_seconds(entry.access(), now),
     );
@@ -223,11 +223,25 @@ impl Digest {
     }
 
     fn mix_value(&mut self, entry: &Entry) {
-        match entry.kind() {
-            Kind::String => {
-                let mut scratch = Vec::new();
+        let mut scratch = Vec::new();
+        // Numbers of the types as Redis has them; members of what has no order are added up.
+        match ValueRef::of(entry) {
+            ValueRef::String(value) => {
                 self.mix(&0_u32.to_be_bytes());
-                self.mix(entry.string().as_bytes(&mut scratch));
+                self.mix(value.as_bytes(&mut scratch));
+            }
+            ValueRef::Set(set) => {
+                self.mix(&2_u32.to_be_bytes());
+                set.for_each(|member| self.add(member.as_bytes(&mut scratch)));
+            }
+            ValueRef::Hash(hash) => {
+                self.mix(&4_u32.to_be_bytes());
+                hash.for_each(|field, value| {
+                    let mut pair = Digest::default();
+                    pair.mix(field.as_bytes(&mut scratch));
+                    pair.mix(value.as_bytes(&mut scratch));
+                    self.add(&pair.0);
+                });
             }
         }
         if entry.expire_at().is_some() {
@@ -421,7 +435,7 @@ fn sdslen(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError
         .keyspace
         .find(db, key)
         .ok_or(CommandError::NoSuchKey)?;
-    if entry.encoding() == "int" {
+    if entry.kind() != Kind::String || entry.encoding() == "int" {
         return Err(CommandError::text("ERR Not an sds encoded string."));
     }
     let (len, bytes) = (entry.string().len(), entry.memory_bytes());

@@ -5,9 +5,8 @@ use super::*;
 use crate::base::num;
 use crate::engine::EventClass;
 use crate::keyspace::{Key, Ttl};
-use crate::rdb::encode::StringSource;
 use crate::rdb::payload::{self, PayloadError, Restored};
-use crate::types::{Kind, StringRef, access};
+use crate::types::{ValueRef, access};
 
 /// The family's rows.
 pub const COMMANDS: &[Command] = &[
@@ -49,16 +48,7 @@ fn dump(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
         ctx.client.reply.null();
         return Ok(());
     };
-    let mut scratch = Vec::new();
-    let payload = match entry.kind() {
-        Kind::String => match entry.string() {
-            StringRef::Int(number) => payload::dump_string(StringSource::Int(number), compression),
-            value @ (StringRef::Bytes(_) | StringRef::Chunked(_)) => {
-                let bytes = value.as_bytes(&mut scratch);
-                payload::dump_string(StringSource::Bytes(bytes), compression)
-            }
-        },
-    };
+    let payload = payload::dump(ValueRef::of(entry), compression);
     ctx.client.reply.bulk(&payload);
     Ok(())
 }

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::engine::WrongType;
 use crate::resp::reply::Reply;
 
 /// An error reply. `Display` gives the whole text with its code, without `-` and line end.
@@ -41,6 +42,12 @@ pub enum CommandError {
     Text(Cow<'static, str>),
     /// A text that echoes a client's bytes, with its code.
     Bytes(Vec<u8>),
+}
+
+impl From<WrongType> for CommandError {
+    fn from(_: WrongType) -> CommandError {
+        CommandError::WrongType
+    }
 }
 
 impl CommandError {

@@ -221,7 +221,7 @@ fn renamenx(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErr
 fn give_name(ctx: &mut Context<'_>, from: Key<'_>, to: Key<'_>) {
     let db = ctx.client.db;
     let new = ctx.engine.keyspace.find(db, to).is_none();
-    ctx.engine.keyspace.rename(db, from, to);
+    ctx.engine.keyspace.rename(db, from, db, to);
     if new {
         ctx.created(db, to.bytes);
     }
@@ -283,7 +283,7 @@ fn move_key(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErr
     }
     let moved = ctx.write(key).is_some() && ctx.engine.write_in(ctx.client, to_db, key).is_none();
     if moved {
-        ctx.engine.keyspace.move_key(db, key, to_db);
+        ctx.engine.keyspace.rename(db, key, to_db, key);
         ctx.created(to_db, key.bytes);
         ctx.changed(key.bytes, EventClass::Generic, "move_from");
         ctx.changed_too(to_db, key.bytes, EventClass::Generic, "move_to");

@@ -9,6 +9,7 @@ use std::fmt::Write;
 use super::*;
 use crate::config::REDIS_VERSION;
 use crate::engine::{ClientFlags, MemoryFacts};
+use crate::types::Kind;
 
 /// The family's rows.
 pub const COMMANDS: &[Command] = &[Command::new("info", -1, info)
@@ -533,17 +534,23 @@ fn keysizes(ctx: &mut Context<'_>, out: &mut String) {
     const UNITS: [&str; 7] = ["", "K", "M", "G", "T", "P", "E"];
     let keyspace = &ctx.engine.keyspace;
     for db in 0..keyspace.count() {
-        let bins: Vec<String> = keyspace
-            .sizes(db)
-            .strings()
-            .map(|(size, count)| {
-                let unit = size.checked_ilog2().unwrap_or(0) / 10;
-                format!("{}{}={count}", size >> (10 * unit), UNITS[unit as usize])
-            })
-            .collect();
-        if !bins.is_empty() {
-            let name = format!("db{db}_distrib_strings_sizes");
-            field(out, &name, bins.join(","));
+        for kind in Kind::ALL {
+            let bins: Vec<String> = keyspace
+                .sizes(db)
+                .of(kind)
+                .map(|(size, count)| {
+                    let unit = size.checked_ilog2().unwrap_or(0) / 10;
+                    format!("{}{}={count}", size >> (10 * unit), UNITS[unit as usize])
+                })
+                .collect();
+            let what = match kind {
+                Kind::String => "strings_sizes",
+                Kind::Set => "sets_items",
+                Kind::Hash => "hashes_items",
+            };
+            if !bins.is_empty() {
+                field(out, &format!("db{db}_distrib_{what}"), bins.join(","));
+            }
         }
     }
 }

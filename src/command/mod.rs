@@ -18,6 +18,7 @@ pub mod docs;
 mod dump;
 mod expire;
 pub mod generic;
+mod hash;
 pub mod info;
 pub mod introspection;
 mod lcs;
@@ -48,6 +49,7 @@ pub const FAMILIES: &[&[Command]] = &[
     dump::COMMANDS,
     expire::COMMANDS,
     generic::COMMANDS,
+    hash::COMMANDS,
     object::COMMANDS,
     persistence::COMMANDS,
     string::COMMANDS,

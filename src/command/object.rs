@@ -4,7 +4,7 @@
 use super::*;
 use crate::config::MaxmemoryPolicy;
 use crate::engine::Engine;
-use crate::types::{Entry, Kind, StringRef, access};
+use crate::types::{Entry, StringRef, ValueRef, access};
 
 const LOOK: Command = Command::new("", 3, encoding)
     .flags(READONLY)
@@ -126,11 +126,9 @@ fn idletime(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErr
 /// OBJECT REFCOUNT key. Reply: 1, or what Redis says of the integers that its keys share; or null. O(1).
 fn refcount(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     look(ctx, args, |engine, entry| {
-        let small = match entry.kind() {
-            Kind::String => match entry.string() {
-                StringRef::Int(number) => (0..SHARED_INTEGERS).contains(&number),
-                StringRef::Bytes(_) | StringRef::Chunked(_) => false,
-            },
+        let small = match ValueRef::of(entry) {
+            ValueRef::String(StringRef::Int(number)) => (0..SHARED_INTEGERS).contains(&number),
+            _ => false,
         };
         // Under LRU and LFU every value has an access clock of its own.
         let shares =

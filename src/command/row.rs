@@ -276,6 +276,18 @@ pub enum Group {
     String,
     /// "generic"
     Generic,
+    /// "hash"
+    Hash,
+    /// "list"
+    List,
+    /// "set"
+    Set,
+    /// "sorted-set"
+    SortedSet,
+    /// "stream"
+    Stream,
+    /// "geo"
+    Geo,
     /// "connection"
     Connection,
     /// "server"
@@ -292,6 +304,12 @@ impl Group {
         match self {
             Group::String => "string",
             Group::Generic => "generic",
+            Group::Hash => "hash",
+            Group::List => "list",
+            Group::Set => "set",
+            Group::SortedSet => "sorted-set",
+            Group::Stream => "stream",
+            Group::Geo => "geo",
             Group::Connection => "connection",
             Group::Server => "server",
             Group::Transactions => "transactions",

@@ -273,6 +273,7 @@ pub const COMMANDS: &[Command] = &[
 pub(super) fn string_of(entry: &Entry) -> Result<StringRef<'_>, CommandError> {
     match entry.kind() {
         Kind::String => Ok(entry.string()),
+        _ => Err(CommandError::WrongType),
     }
 }
 

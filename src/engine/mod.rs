@@ -42,8 +42,7 @@ use crate::replication::id::Id as ReplicationId;
 use crate::replication::role::Replication;
 use crate::replication::source::Stage;
 use crate::stats::Stats;
-use crate::types::Entry;
-use crate::types::access;
+use crate::types::{BodyMut, Entry, Kind, Value, access};
 
 /// Class of a keyspace event, as notify-keyspace-events names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +51,8 @@ pub enum EventClass {
     Generic,
     /// `$`: string commands.
     String,
+    /// `h`: hash commands.
+    Hash,
     /// `x`: a key expired.
     Expired,
     /// `n`: a key was created.
@@ -143,6 +144,10 @@ pub struct Engine {
     /// For the shell.
     pub actions: Vec<Action>,
 }
+
+/// A key holds a value of another type than the command is for.
+#[derive(Clone, Copy, Debug)]
+pub struct WrongType;
 
 impl Engine {
     /// An empty engine. `seed` feeds the hash key and the random numbers.
@@ -308,6 +313,50 @@ impl Engine {
             touch(entry, word, &self.config, clock, &mut self.prng);
         }
         Some(entry)
+    }
+
+    /// As [`Engine::read`], of a value that must be of a type.
+    #[inline]
+    pub fn read_kind(
+        &mut self,
+        client: &Client,
+        key: Key<'_>,
+        kind: Kind,
+    ) -> Result<Option<&Entry>, WrongType> {
+        match self.read(client, key) {
+            Some(entry) if entry.kind() != kind => Err(WrongType),
+            found => Ok(found),
+        }
+    }
+
+    /// The live collection of a key for changing it, if there is one.
+    #[inline]
+    pub fn body(
+        &mut self,
+        client: &Client,
+        key: Key<'_>,
+        kind: Kind,
+    ) -> Result<Option<BodyMut<'_>>, WrongType> {
+        match self.write(client, key) {
+            None => Ok(None),
+            Some(entry) if entry.kind() != kind => Err(WrongType),
+            Some(_) => Ok(self.keyspace.body(client.db, key)),
+        }
+    }
+
+    /// The live collection of a key for adding to it, made with the value `empty` when there is none; and whether it is
+    /// new. It must not stay empty.
+    #[inline]
+    pub fn body_or_new(
+        &mut self,
+        client: &Client,
+        key: Key<'_>,
+        empty: Value<'_>,
+    ) -> Result<(BodyMut<'_>, bool), WrongType> {
+        match self.write(client, key) {
+            Some(entry) if entry.kind() != empty.kind() => Err(WrongType),
+            _ => Ok(self.keyspace.body_or_new(client.db, key, empty)),
+        }
     }
 
     /// As [`Engine::read`] without touching the access word (TTL, TYPE, EXISTS, OBJECT).

@@ -9,7 +9,7 @@ use crate::container::{CowTable, Domain};
 use crate::types::Entry;
 
 use super::expiry::{Deadlines, TimeIndex};
-use super::sizes::Sizes;
+use crate::types::sizes::Sizes;
 
 /// The entries of a database.
 pub(super) struct Entries {
@@ -55,7 +55,7 @@ impl Database {
                 table: CowTable::new(domain, seed, cursor_key),
             },
             index: TimeIndex::new(now),
-            sizes: Sizes::new(),
+            sizes: Sizes::default(),
             deadline_sum: 0,
         }
     }

@@ -5,7 +5,7 @@
 //! [`Keyspace::due_count`] and [`Keyspace::next_due`].
 //!
 //! - [`database`]: one table with one index of deadlines; a swap or a flush moves both.
-//! - [`expiry`]: the index. [`sizes`]: the histogram of sizes.
+//! - [`expiry`]: the index.
 //! - [`snapshot`]: what helpers read. [`garbage`]: what helpers free.
 //!
 //! Invariants: all tables share one copy-on-write domain; every change of a deadline reaches the index of
@@ -15,7 +15,6 @@ mod chain;
 mod database;
 pub mod expiry;
 mod garbage;
-pub mod sizes;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -26,13 +25,14 @@ use crate::base::hash::HashSeed;
 use crate::base::prng::Prng;
 use crate::base::time::UnixMs;
 use crate::container::{Domain, Lookup, Owned, Removed};
+use crate::types::body::{BodyMut, Seeds};
 use crate::types::entry::BLOCK_BYTES_MAX;
-use crate::types::{Chunks, Entry, Kind, Value};
+use crate::types::sizes::{Place, Sizes};
+use crate::types::{Chunks, Entry, Value};
 
 use database::Database;
 pub use garbage::Garbage;
 use garbage::Pending;
-use sizes::{Place, Sizes};
 pub use snapshot::{Snapshot, SnapshotDb};
 
 /// References that one call of `next_due` may look at.
@@ -79,6 +79,7 @@ pub fn is_due(deadline: UnixMs, now: UnixMs) -> bool {
 
 /// All databases.
 pub struct Keyspace {
+    /// The numbered ones, and behind them the workshop.
     databases: Vec<Database>,
     domain: Domain,
     seed: HashSeed,
@@ -108,7 +109,7 @@ impl Keyspace {
     /// then given to [`Keyspace::replace`].
     pub fn detached(&mut self, now: UnixMs) -> Keyspace {
         let prng = Prng::new(self.prng.next_u64());
-        let mut keyspace = Keyspace::empty(self.databases.len(), self.seed, prng, now);
+        let mut keyspace = Keyspace::empty(self.count(), self.seed, prng, now);
         keyspace.access = self.access;
         keyspace.overwrites_access = self.overwrites_access;
         keyspace.pending = Arc::clone(&self.pending);
@@ -133,7 +134,7 @@ impl Keyspace {
 
     fn empty(databases: usize, seed: HashSeed, mut prng: Prng, now: UnixMs) -> Keyspace {
         let domain = Domain::new();
-        let databases = (0..databases)
+        let databases = (0..=databases)
             .map(|_| Database::new(&domain, seed, prng.next_u64(), now))
             .collect();
         Keyspace {
@@ -158,7 +159,13 @@ impl Keyspace {
 
     /// The number of databases.
     pub fn count(&self) -> usize {
-        self.databases.len()
+        self.databases.len() - 1
+    }
+
+    /// The number of a database that no client sees: a value is made there piece by piece and then moved to its place
+    /// ([`Keyspace::rename`]). Between commands it holds at most what a load is reading.
+    pub fn workshop(&self) -> usize {
+        self.count()
     }
 
     /// Hashes a key.
@@ -375,33 +382,82 @@ impl Keyspace {
         true
     }
 
-    /// Moves the value, deadline included, to another key of the database, whatever is there. False when
-    /// there is no such key.
-    pub fn rename(&mut self, db: usize, from: Key<'_>, to: Key<'_>) -> bool {
-        if from.bytes == to.bytes {
+    /// Moves the value, deadline included, to another key or database, whatever is there. False when there is no such
+    /// key. O(1) for large values.
+    pub fn rename(&mut self, db: usize, from: Key<'_>, to_db: usize, to: Key<'_>) -> bool {
+        if db == to_db && from.bytes == to.bytes {
             return self.find(db, from).is_some();
         }
-        self.copy(db, from, db, to) && self.remove(db, from)
+        let database = &mut self.databases[db];
+        let table = &mut database.entries.table;
+        let Some(slot) = table.find_mut(&mut self.domain, from.hash, |entry| {
+            entry.key() == from.bytes
+        }) else {
+            return false;
+        };
+        let entry = slot.take();
+        let deadline = entry.expire_at();
+        database.sizes.changed(Some(Place::of(&entry)), None);
+        database.deadline_changed(from.hash, deadline, None);
+        self.put(to_db, to, Entry::with_key(entry, to.bytes), deadline);
+        true
     }
 
     /// Copies the value, deadline included, to another key, whatever is there. False when there is no such
-    /// key. A long string is shared until one of both is written.
+    /// key. A long string is shared until one of both is written; a collection is copied.
     pub fn copy(&mut self, db: usize, from: Key<'_>, to_db: usize, to: Key<'_>) -> bool {
-        let Some(entry) = self.find(db, from) else {
+        let table = &self.databases[db].entries.table;
+        let Some(entry) = table.find(from.hash, |entry| entry.key() == from.bytes) else {
             return false;
         };
         let deadline = entry.expire_at();
-        let fresh = Entry::new(to.bytes, entry.value(), deadline, entry.access());
+        let value = entry.value(&mut self.domain);
+        let fresh = Entry::new(to.bytes, value, deadline, entry.access());
         self.put(to_db, to, fresh, deadline);
         true
     }
 
-    /// Moves a key to another database, whatever is there. False when there is no such key.
-    pub fn move_key(&mut self, db: usize, key: Key<'_>, to_db: usize) -> bool {
-        if db == to_db {
-            return self.find(db, key).is_some();
-        }
-        self.copy(db, key, to_db, key) && self.remove(db, key)
+    // ---- collections -----------------------------------------------------------------------
+
+    /// The value of a key that is there, due or not, for changing it.
+    #[inline]
+    pub fn body(&mut self, db: usize, key: Key<'_>) -> Option<BodyMut<'_>> {
+        let Database { entries, sizes, .. } = &mut self.databases[db];
+        let slot = entries
+            .table
+            .find_mut(&mut self.domain, key.hash, |entry| entry.key() == key.bytes)?;
+        let seeds = Seeds {
+            hash: self.seed,
+            prng: &mut self.prng,
+        };
+        Some(BodyMut::new(slot, seeds, sizes, false))
+    }
+
+    /// As [`Keyspace::body`], of a key that gets the value `empty` when it is not there; and whether it is new. A key
+    /// whose collection stays empty is to be removed.
+    #[inline]
+    pub fn body_or_new(
+        &mut self,
+        db: usize,
+        key: Key<'_>,
+        empty: Value<'_>,
+    ) -> (BodyMut<'_>, bool) {
+        let Database { entries, sizes, .. } = &mut self.databases[db];
+        let found = entries
+            .table
+            .lookup(&mut self.domain, key.hash, |entry| entry.key() == key.bytes);
+        let (slot, new) = match found {
+            Lookup::Vacant(vacant) => {
+                let entry = Entry::new(key.bytes, empty, None, self.access);
+                (vacant.insert(entry), true)
+            }
+            Lookup::Occupied(slot) => (slot, false),
+        };
+        let seeds = Seeds {
+            hash: self.seed,
+            prng: &mut self.prng,
+        };
+        (BodyMut::new(slot, seeds, sizes, new), new)
     }
 
     /// Puts an entry in its key's place.
@@ -522,7 +578,7 @@ impl Keyspace {
     pub fn flush(&mut self, db: Option<usize>) -> u64 {
         let range = match db {
             Some(db) => db..db + 1,
-            None => 0..self.databases.len(),
+            None => 0..self.count(),
         };
         let mut removed = 0;
         for db in range {
@@ -550,6 +606,7 @@ impl Keyspace {
         let databases = self
             .databases
             .iter()
+            .take(self.count())
             .enumerate()
             .filter(|(_, database)| !database.entries.table.is_empty())
             .map(|(index, database)| SnapshotDb {
@@ -634,8 +691,3 @@ fn give_up(removed: Removed<Entry>, garbage: &mut Option<Garbage>, pending: &Arc
         Removed::Owned(_) | Removed::Retired => {}
     }
 }
-
-// A new type must be thought of wherever this room assumes strings: `append`, `set_range`.
-const _: fn(Kind) = |kind| match kind {
-    Kind::String => {}
-};

@@ -1,9 +1,10 @@
 //! `Keyspace` against a map of vectors, with random operations, clocks and snapshots.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::*;
-use crate::types::StringRef;
+use crate::container::Pack;
+use crate::types::{HashMut, HashRef, Kind, Limits, StringRef};
 
 type Twin = Vec<HashMap<Vec<u8>, (Vec<u8>, Option<UnixMs>)>>;
 
@@ -35,7 +36,7 @@ fn check(keyspace: &Keyspace, twin: &Twin) {
             let power = value.len().checked_ilog2().map_or(0, |log| 1 << log);
             *sizes.entry(power).or_insert(0_u64) += 1;
         }
-        assert!(keyspace.sizes(db).strings().eq(sizes));
+        assert!(keyspace.sizes(db).of(Kind::String).eq(sizes));
         for bytes in keys.keys() {
             check_entry(keyspace.find(db, keyspace.key(bytes)).unwrap(), keys);
         }
@@ -128,7 +129,7 @@ fn run(seed: u64, rounds: usize, names: u64, large: bool) {
             }
             79..=81 => {
                 assert_eq!(
-                    keyspace.rename(db, key, other_key),
+                    keyspace.rename(db, key, db, other_key),
                     twin[db].contains_key(&name)
                 );
                 if let Some(slot) = twin[db].remove(&name) {
@@ -148,7 +149,7 @@ fn run(seed: u64, rounds: usize, names: u64, large: bool) {
             85 => {
                 let to_db = prng.below(DATABASES as u64) as usize;
                 assert_eq!(
-                    keyspace.move_key(db, key, to_db),
+                    keyspace.rename(db, key, to_db, key),
                     twin[db].contains_key(&name)
                 );
                 if let Some(slot) = twin[db].remove(&name) {
@@ -379,4 +380,125 @@ fn scans_find_what_stays() {
         }
     }
     assert!((0..1000).all(|number| seen.contains(&name(number))));
+}
+
+// ---- collections ----------------------------------------------------------------------------
+
+type Hashes = HashMap<Vec<u8>, BTreeMap<Vec<u8>, Vec<u8>>>;
+
+const LIMITS: Limits = Limits {
+    entries: 8,
+    value: 20,
+};
+
+fn hash_of(entry: &Entry) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    HashRef::of(entry).for_each(|field, value| {
+        assert!(found.insert(text(field), text(value)).is_none());
+    });
+    found
+}
+
+fn check_hashes(mut snapshot: Snapshot, twin: &Hashes) {
+    let mut keys = 0;
+    for database in &mut snapshot.databases {
+        database.for_each(|entry| {
+            assert!(hash_of(entry) == twin[entry.key()]);
+            keys += 1;
+        });
+    }
+    assert_eq!(keys, twin.len());
+}
+
+/// Changes hashes of all sizes while helpers read snapshots, in several threads.
+fn run_hashes(seed: u64, steps: usize) {
+    let mut prng = Prng::new(seed);
+    let mut keyspace = Keyspace::new(1, seed);
+    let mut twin = Hashes::new();
+    let mut helpers = Vec::new();
+    for step in 0..steps {
+        let name = format!("k{}", prng.below(6)).into_bytes();
+        let other = format!("k{}", prng.below(6)).into_bytes();
+        let (key, to) = (keyspace.key(&name), keyspace.key(&other));
+        let field = format!("f{}", prng.below(400)).into_bytes();
+        match prng.below(200) {
+            0 => {
+                keyspace.remove(0, key);
+                twin.remove(&name);
+            }
+            1 => {
+                assert_eq!(keyspace.copy(0, key, 0, to), twin.contains_key(&name));
+                if let Some(fields) = twin.get(&name).cloned() {
+                    twin.insert(other, fields);
+                }
+            }
+            2 => {
+                assert_eq!(keyspace.rename(0, key, 0, to), twin.contains_key(&name));
+                if let Some(fields) = twin.remove(&name) {
+                    twin.insert(other, fields);
+                }
+            }
+            3 if helpers.len() < 4 => {
+                let (snapshot, then) = (keyspace.snapshot(), twin.clone());
+                helpers.push(std::thread::spawn(move || check_hashes(snapshot, &then)));
+            }
+            4..=5 if !helpers.is_empty() => {
+                let at = prng.below(helpers.len() as u64) as usize;
+                helpers.swap_remove(at).join().unwrap();
+            }
+            6 if step % 16 == 0 => {
+                keyspace.flush(None);
+                twin.clear();
+            }
+            7..=20 => drop(keyspace.take_garbage()),
+            21..=80 => {
+                let Some(body) = keyspace.body(0, key) else {
+                    continue;
+                };
+                let mut hash = HashMut::new(body, LIMITS);
+                let fields = twin.get_mut(&name).unwrap();
+                assert_eq!(hash.remove(&field), fields.remove(&field).is_some());
+                let empty = hash.get().is_empty();
+                drop(hash);
+                if empty {
+                    keyspace.remove(0, key);
+                    twin.remove(&name);
+                }
+            }
+            _ => {
+                let value = random_value(&mut prng, false);
+                let empty = Value::Packed(Kind::Hash, &Pack::EMPTY, false);
+                let (body, new) = keyspace.body_or_new(0, key, empty);
+                assert_eq!(new, !twin.contains_key(&name));
+                let fields = twin.entry(name).or_default();
+                let mut hash = HashMut::new(body, LIMITS);
+                let added = hash.set(&field, &value);
+                assert_eq!(added, fields.insert(field.clone(), value).is_none());
+                assert!(hash.get().get(&field).unwrap().equals(&fields[&field]));
+                assert_eq!(hash.get().len(), fields.len());
+            }
+        }
+        if step % 500 == 0 {
+            let counted: u64 = keyspace
+                .sizes(0)
+                .of(Kind::Hash)
+                .map(|(_, count)| count)
+                .sum();
+            assert_eq!(counted, twin.len() as u64);
+            for (name, fields) in &twin {
+                let entry = keyspace.find(0, keyspace.key(name)).unwrap();
+                assert!(hash_of(entry) == *fields);
+            }
+        }
+    }
+    helpers
+        .into_iter()
+        .for_each(|helper| helper.join().unwrap());
+}
+
+#[test]
+fn hashes_agree_with_maps_under_snapshots() {
+    for seed in 200..212 {
+        run_hashes(seed, 6000);
+    }
 }

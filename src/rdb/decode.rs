@@ -495,9 +495,8 @@ mod tests {
     use super::*;
     use crate::base::prng::Prng;
     use crate::rdb::VERSION;
-    use crate::rdb::encode::{
-        EncodeOptions, Encoder, KeepAccess, Progress, StringSource, push_length,
-    };
+    use crate::rdb::encode::{EncodeOptions, Encoder, KeepAccess, Progress, push_length};
+    use crate::types::{Chunks, StringRef, ValueRef};
 
     /// A key as a stream gives it, pieces joined.
     #[derive(Debug, Clone, PartialEq, Eq)]
@@ -574,17 +573,14 @@ mod tests {
                 .select(group[0].db as usize, group.len() as u64, expires as u64)
                 .unwrap();
             for key in group {
-                let pieces = key.value.chunks(1000);
-                let value = match crate::base::num::parse_i64(&key.value) {
-                    Some(value) => StringSource::Int(value),
-                    None if key.value.len() > 100_000 => StringSource::Pieces {
-                        length: key.value.len() as u64,
-                        pieces: Box::new(pieces),
-                    },
-                    None => StringSource::Bytes(&key.value),
-                };
+                let chunks = Chunks::new(&key.value);
+                let value = ValueRef::String(match crate::base::num::parse_i64(&key.value) {
+                    Some(value) => StringRef::Int(value),
+                    None if key.value.len() > 100_000 => StringRef::Chunked(&chunks),
+                    None => StringRef::Bytes(&key.value),
+                });
                 encoder
-                    .string_key(&key.key, value, key.expire_at_ms, key.access)
+                    .key(&key.key, value, key.expire_at_ms, key.access)
                     .unwrap();
             }
         }

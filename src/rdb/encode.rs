@@ -14,8 +14,9 @@ use super::{
 };
 use crate::base::crc64::crc64;
 use crate::base::time::UnixMs;
+use crate::container::CowTable;
 use crate::keyspace::Snapshot;
-use crate::types::{Entry, StringRef, access};
+use crate::types::{Chunks, Entry, HashRef, SetRef, StringRef, ValueRef, access};
 
 /// The sink gets chunks of about this size.
 pub const CHUNK_BYTES: usize = 128 << 10;
@@ -275,9 +276,10 @@ where
         }
     }
 
-    /// A string value alone, flushed.
-    pub(super) fn value(mut self, value: StringSource<'_>) -> Result<(), EncodeError> {
-        self.string_value(value)?;
+    /// A value alone, with its type's byte, flushed.
+    pub(super) fn bare_value(mut self, value: ValueRef<'_>) -> Result<(), EncodeError> {
+        self.chunk.push(type_code(&value));
+        self.value(value)?;
         self.flush()
     }
 
@@ -304,29 +306,14 @@ where
                 Access::Frequency(access::lfu_counter(entry.access(), now, decay_minutes))
             }
         };
-        let (key, expire_at_ms) = (entry.key(), entry.expire_at());
-        match entry.string() {
-            StringRef::Int(value) => {
-                self.string_key(key, StringSource::Int(value), expire_at_ms, access)
-            }
-            StringRef::Bytes(bytes) => {
-                self.string_key(key, StringSource::Bytes(bytes), expire_at_ms, access)
-            }
-            StringRef::Chunked(chunks) => {
-                let source = StringSource::Pieces {
-                    length: chunks.len() as u64,
-                    pieces: Box::new(chunks.pieces(0, chunks.len())),
-                };
-                self.string_key(key, source, expire_at_ms, access)
-            }
-        }
+        self.key(entry.key(), ValueRef::of(entry), entry.expire_at(), access)
     }
 
-    /// A key with a string value.
-    pub fn string_key(
+    /// A key with its value.
+    pub fn key(
         &mut self,
         key: &[u8],
-        value: StringSource<'_>,
+        value: ValueRef<'_>,
         expire_at_ms: Option<UnixMs>,
         access: Access,
     ) -> Result<(), EncodeError> {
@@ -335,10 +322,46 @@ where
         }
         self.written.keys += 1;
         self.attributes(expire_at_ms, access);
-        self.chunk.push(super::value::STRING);
+        self.chunk.push(type_code(&value));
         self.string(key)?;
-        self.string_value(value)?;
+        self.value(value)?;
         self.flush_full()
+    }
+
+    /// A value without its type's byte.
+    fn value(&mut self, value: ValueRef<'_>) -> Result<(), EncodeError> {
+        match value {
+            ValueRef::String(value) => self.string_value(value),
+            ValueRef::Set(SetRef::Pack(pack)) | ValueRef::Hash(HashRef::Pack(pack)) => {
+                self.string(pack.bytes())
+            }
+            ValueRef::Set(SetRef::Table(set)) => {
+                push_length(&mut self.chunk, set.members().len() as u64);
+                self.each(set.members(), |encoder, entry| encoder.string(entry.key()))
+            }
+            ValueRef::Hash(HashRef::Table(hash)) => {
+                push_length(&mut self.chunk, hash.fields().len() as u64);
+                self.each(hash.fields(), |encoder, entry| {
+                    encoder.string(entry.key())?;
+                    encoder.string_value(entry.string())
+                })
+            }
+        }
+    }
+
+    /// Writes all entries of a table; stops at the first error.
+    fn each(
+        &mut self,
+        table: &CowTable<Entry>,
+        mut write: impl FnMut(&mut Self, &Entry) -> Result<(), EncodeError>,
+    ) -> Result<(), EncodeError> {
+        let mut result = Ok(());
+        table.for_each(|entry| {
+            if result.is_ok() {
+                result = write(self, entry).and_then(|()| self.flush_full());
+            }
+        });
+        result
     }
 
     /// Ends the stream: end mark, checksum, last chunk.
@@ -410,11 +433,11 @@ where
     }
 
     #[inline]
-    fn string_value(&mut self, value: StringSource<'_>) -> Result<(), EncodeError> {
+    fn string_value(&mut self, value: StringRef<'_>) -> Result<(), EncodeError> {
         match value {
-            StringSource::Int(value) => self.int(value),
-            StringSource::Bytes(bytes) => self.string(bytes),
-            StringSource::Pieces { length, pieces } => self.pieces(length, pieces),
+            StringRef::Int(value) => self.int(value),
+            StringRef::Bytes(bytes) => self.string(bytes),
+            StringRef::Chunked(chunks) => self.pieces(chunks),
         }
     }
 
@@ -430,20 +453,18 @@ where
     }
 
     /// A string that stands in pieces: gathered for the compressor if it is not too long.
-    fn pieces(&mut self, length: u64, pieces: Pieces<'_>) -> Result<(), EncodeError> {
-        if self.compressor.is_some() && length <= COMPRESSED_BYTES_MAX as u64 {
-            let mut whole = Vec::with_capacity(length as usize);
-            pieces.for_each(|piece| whole.extend_from_slice(piece));
+    fn pieces(&mut self, chunks: &Chunks) -> Result<(), EncodeError> {
+        let length = chunks.len();
+        if self.compressor.is_some() && length <= COMPRESSED_BYTES_MAX {
+            let mut whole = Vec::with_capacity(length);
+            StringRef::Chunked(chunks).push_to(&mut whole);
             return self.string(&whole);
         }
-        push_length(&mut self.chunk, length);
-        let mut left = length;
-        for piece in pieces {
-            left = left.saturating_sub(piece.len() as u64);
+        push_length(&mut self.chunk, length as u64);
+        for piece in chunks.pieces(0, length) {
             self.poll_cancel()?;
             self.raw(piece)?;
         }
-        assert_eq!(left, 0, "the pieces of a string must add up to its length");
         Ok(())
     }
 
@@ -494,22 +515,15 @@ where
     }
 }
 
-/// The pieces of a string that does not stand in one place.
-pub type Pieces<'p> = Box<dyn Iterator<Item = &'p [u8]> + 'p>;
-
-/// A string value to write.
-pub enum StringSource<'p> {
-    /// A number.
-    Int(i64),
-    /// The bytes.
-    Bytes(&'p [u8]),
-    /// The bytes in pieces that add up to `length`.
-    Pieces {
-        /// Bytes in all.
-        length: u64,
-        /// The pieces, in order.
-        pieces: Pieces<'p>,
-    },
+/// The byte in front of a key that says how its value is written.
+fn type_code(value: &ValueRef<'_>) -> u8 {
+    match value {
+        ValueRef::String(_) => super::value::STRING,
+        ValueRef::Set(SetRef::Pack(_)) => super::value::SET_LISTPACK,
+        ValueRef::Set(SetRef::Table(_)) => super::value::SET,
+        ValueRef::Hash(HashRef::Pack(_)) => super::value::HASH_LISTPACK,
+        ValueRef::Hash(HashRef::Table(_)) => super::value::HASH,
+    }
 }
 
 /// Appends a length in its shortest form.

@@ -1,13 +1,14 @@
 //! The payload of DUMP and RESTORE: one value, the version, a checksum.
 
 use super::decode::{Batch, Record, STRING_BYTES_MAX, Value};
-use super::encode::{EncodeOptions, Encoder, Progress, StringSource};
+use super::encode::{EncodeOptions, Encoder, Progress};
 use super::reader::Reader;
 use super::{Dialect, RdbErrorKind, VERSION, VERSION_MAX, VERSION_VALKEY, value};
 use crate::base::crc64::crc64;
+use crate::types::ValueRef;
 
 /// Version and checksum.
-const FOOTER_BYTES: usize = 10;
+pub const FOOTER_BYTES: usize = 10;
 
 /// A value that RESTORE is to store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,9 +29,9 @@ pub enum PayloadError {
     Value(RdbErrorKind),
 }
 
-/// DUMP's payload for a string.
-pub fn dump_string(source: StringSource<'_>, compression: bool) -> Vec<u8> {
-    let mut payload = vec![value::STRING];
+/// DUMP's payload for a value.
+pub fn dump(value: ValueRef<'_>, compression: bool) -> Vec<u8> {
+    let mut payload = Vec::new();
     let options = EncodeOptions {
         compression,
         checksum: false,
@@ -41,7 +42,7 @@ pub fn dump_string(source: StringSource<'_>, compression: bool) -> Vec<u8> {
         payload.append(chunk);
         Ok(())
     })
-    .value(source);
+    .bare_value(value);
     assert!(
         result.is_ok(),
         "nothing cancels it and the sink cannot fail"
@@ -135,6 +136,7 @@ fn whole(reader: Reader<'_>, restored: Restored) -> Result<Restored, super::read
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::StringRef;
 
     /// What redis-server 7.0 answers to DUMP of "hello", and valkey-server 9.1.
     const HELLO_7: &[u8] = b"\x00\x05hello\n\x00";
@@ -153,13 +155,14 @@ mod tests {
     fn dumped_strings_come_back_and_damage_is_refused() {
         let long = b"0123456789abcdef".repeat(20_000);
         for compression in [true, false] {
-            let dump = |bytes| dump_string(StringSource::Bytes(bytes), compression);
+            let dumped = |value| super::dump(ValueRef::String(value), compression);
+            let dump = |bytes| dumped(StringRef::Bytes(bytes));
             assert_eq!(restore(&dump(b"")), Ok(Restored::String(Vec::new())));
             assert_eq!(restore(&dump(b"12")), Ok(Restored::Int(12)));
             assert_eq!(restore(&dump(&long)), Ok(Restored::String(long.clone())));
             assert_eq!(dump(&long).len() < 20_000, compression);
             assert_eq!(
-                restore(&dump_string(StringSource::Int(1 << 40), compression)),
+                restore(&dumped(StringRef::Int(1 << 40))),
                 Ok(Restored::String(b"1099511627776".to_vec()))
             );
             let payload = dump(b"some value");

@@ -18,8 +18,8 @@
 //! - The access word is only read and written atomically through `&Entry`; its tag byte and
 //!   everything else change through `&mut Entry` alone, which the table gives out for entries that no
 //!   snapshot sees.
-//! - What the body points to belongs to this entry alone ([`Chunks`] share their pieces by count),
-//!   so a copy is deep and an entry owns no copy-on-write blocks of the table's domain.
+//! - What the body points to belongs to this entry alone ([`Chunks`] share their pieces by count); a copy
+//!   is deep, but for a [`Large`] value: that owns copy-on-write blocks, which the copy takes over.
 //!
 //! To add a type: a `Kind`, its forms, and what the compiler then asks for.
 #![allow(unsafe_code)]
@@ -30,11 +30,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::base::hash::HashSeed;
 use crate::base::time::UnixMs;
-use crate::container::{self, Owned};
+use crate::container::{self, Domain, Owned};
 use crate::sys::alloc::class_bytes;
 
 use super::access::ACCESS_MASK;
 use super::chunks::Chunks;
+use super::large::Large;
 use super::string::{EMBSTR_BYTES_MAX, StringEncoding, StringRef, int_of};
 
 /// Bytes of the longest value that is kept inside the entry.
@@ -49,30 +50,43 @@ const WORD: usize = 8;
 const TTL: u8 = 1 << 6;
 const LONG_KEY: u8 = 1 << 7;
 
-/// The types of values.
+/// The types of values, each in any encoding.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    /// A string, in any encoding.
+    /// A string.
     String,
+    /// A set.
+    Set,
+    /// A hash.
+    Hash,
 }
 
 impl Kind {
+    /// All types, in the order of their declaration.
+    pub const ALL: [Kind; 3] = [Kind::String, Kind::Set, Kind::Hash];
+
     /// The name that TYPE answers.
     pub fn name(self) -> &'static str {
         match self {
             Kind::String => "string",
+            Kind::Set => "set",
+            Kind::Hash => "hash",
         }
     }
 
     fn bits(self) -> u8 {
         match self {
             Kind::String => 0,
+            Kind::Set => 2,
+            Kind::Hash => 4,
         }
     }
 
     fn of(tag: u8) -> Kind {
         match tag & 7 {
             0 => Kind::String,
+            2 => Kind::Set,
+            4 => Kind::Hash,
             bits => unreachable!("kind {bits}"),
         }
     }
@@ -87,12 +101,17 @@ enum Form {
     Int,
     /// The bytes.
     Embedded,
-    /// The bytes, of a string that was changed in part.
-    EmbeddedRaw,
+    /// The bytes, in the type's second encoding: of a string that was changed in part, of a set of integers, of a hash
+    /// whose fields have deadlines.
+    EmbeddedOther,
     /// A pointer to the bytes, in an allocation of their class.
     Block,
-    /// A pointer to a boxed [`Chunks`].
+    /// As `Block`, in the second encoding. Not for strings.
+    BlockOther,
+    /// A pointer to a boxed [`Chunks`]. Only for strings.
     Chunked,
+    /// A pointer to a boxed [`Large`]. Not for strings.
+    Large,
 }
 
 impl Form {
@@ -101,9 +120,11 @@ impl Form {
             Form::Short => 0,
             Form::Int => 1,
             Form::Embedded => 2,
-            Form::EmbeddedRaw => 3,
+            Form::EmbeddedOther => 3,
             Form::Block => 4,
             Form::Chunked => 5,
+            Form::BlockOther => 6,
+            Form::Large => 7,
         };
         number << 3
     }
@@ -113,16 +134,16 @@ impl Form {
             0 => Form::Short,
             1 => Form::Int,
             2 => Form::Embedded,
-            3 => Form::EmbeddedRaw,
+            3 => Form::EmbeddedOther,
             4 => Form::Block,
             5 => Form::Chunked,
-            bits => unreachable!("form {bits}"),
+            6 => Form::BlockOther,
+            _ => Form::Large,
         }
     }
 }
 
 /// A value to be stored.
-#[derive(Clone, Debug)]
 pub enum Value<'a> {
     /// An integer.
     Int(i64),
@@ -130,6 +151,10 @@ pub enum Value<'a> {
     Bytes(&'a [u8], bool),
     /// A longer string.
     Chunks(Chunks),
+    /// A small collection: its type and bytes, up to [`BLOCK_BYTES_MAX`]; `true` for the type's second encoding.
+    Packed(Kind, &'a [u8], bool),
+    /// A large collection.
+    Large(Box<Large>),
 }
 
 impl<'a> Value<'a> {
@@ -152,6 +177,15 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// Its type.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Value::Int(_) | Value::Bytes(..) | Value::Chunks(_) => Kind::String,
+            Value::Packed(kind, ..) => *kind,
+            Value::Large(large) => large.kind(),
+        }
+    }
+
     /// The form for an entry whose bytes before the body are `head`, and the body's length there.
     #[inline]
     fn shape(&self, head: usize) -> (Form, usize) {
@@ -163,12 +197,25 @@ impl<'a> Value<'a> {
                 assert!(len <= BLOCK_BYTES_MAX);
                 match (is_outside(head, len), changed) {
                     (true, _) => (Form::Block, WORD),
-                    (false, true) => (Form::EmbeddedRaw, len),
+                    (false, true) => (Form::EmbeddedOther, len),
                     (false, false) => (Form::Embedded, len),
                 }
             }
             Value::Chunks(_) => (Form::Chunked, WORD),
+            Value::Packed(_, bytes, other) => packed_shape(head, bytes.len(), *other),
+            Value::Large(_) => (Form::Large, WORD),
         }
+    }
+}
+
+/// As [`Value::shape`], for a small collection of `len` bytes.
+fn packed_shape(head: usize, len: usize, other: bool) -> (Form, usize) {
+    assert!(len <= BLOCK_BYTES_MAX);
+    match (is_outside(head, len), other) {
+        (false, false) => (Form::Embedded, len),
+        (false, true) => (Form::EmbeddedOther, len),
+        (true, false) => (Form::Block, WORD),
+        (true, true) => (Form::BlockOther, WORD),
     }
 }
 
@@ -227,7 +274,7 @@ impl Entry {
         expire_at: Option<UnixMs>,
         access: u32,
     ) -> Owned<Entry> {
-        let mut tag = Kind::String.bits();
+        let mut tag = value.kind().bits();
         let mut head = HEADER + key.len();
         if key.len() > usize::from(u16::MAX) {
             tag |= LONG_KEY;
@@ -297,31 +344,76 @@ impl Entry {
     /// The value of a string. Callers that may meet another type look at [`Entry::kind`] first.
     #[inline]
     pub fn string(&self) -> StringRef<'_> {
-        match self.kind() {
-            Kind::String => self.string_body(),
+        assert_eq!(self.kind(), Kind::String);
+        self.string_body()
+    }
+
+    /// The bytes of a small collection, and whether they are in the type's second encoding.
+    #[inline]
+    pub fn packed(&self) -> Option<(&[u8], bool)> {
+        let (start, other) = match self.form() {
+            Form::Embedded => (self.body(), false),
+            Form::EmbeddedOther => (self.body(), true),
+            Form::Block => (self.outside().cast_const(), false),
+            Form::BlockOther => (self.outside().cast_const(), true),
+            Form::Short | Form::Int | Form::Chunked | Form::Large => return None,
+        };
+        // SAFETY: these forms have so many bytes there.
+        let bytes = unsafe { std::slice::from_raw_parts(start, usize::from(self.value_len)) };
+        Some((bytes, other))
+    }
+
+    /// A large collection.
+    #[inline]
+    pub fn large(&self) -> Option<&Large> {
+        match self.form() {
+            // SAFETY: the body is a pointer to a box that this entry owns.
+            Form::Large => Some(unsafe { &*self.outside().cast::<Large>() }),
+            _ => None,
         }
     }
 
     /// What OBJECT ENCODING answers.
     pub fn encoding(&self) -> &'static str {
-        match self.kind() {
-            Kind::String => match self.form() {
-                Form::Short | Form::Int => StringEncoding::Int.name(),
-                Form::Embedded if usize::from(self.value_len) <= EMBSTR_BYTES_MAX => {
-                    StringEncoding::Embstr.name()
-                }
-                Form::Embedded | Form::EmbeddedRaw | Form::Block | Form::Chunked => {
-                    StringEncoding::Raw.name()
-                }
-            },
+        if let Some(large) = self.large() {
+            return large.encoding();
+        }
+        let other = matches!(self.form(), Form::EmbeddedOther | Form::BlockOther);
+        match (self.kind(), other) {
+            (Kind::String, _) => self.string_encoding().name(),
+            (Kind::Set, true) => "intset",
+            (Kind::Hash, true) => "listpackex",
+            (Kind::Set | Kind::Hash, false) => "listpack",
         }
     }
 
-    /// The value, to be stored under another key.
-    pub fn value(&self) -> Value<'_> {
-        match self.string_body() {
+    fn string_encoding(&self) -> StringEncoding {
+        match self.form() {
+            Form::Short | Form::Int => StringEncoding::Int,
+            Form::Embedded if usize::from(self.value_len) <= EMBSTR_BYTES_MAX => {
+                StringEncoding::Embstr
+            }
+            _ => StringEncoding::Raw,
+        }
+    }
+
+    /// A copy of the value, to be stored under another key. O(1) for strings, O(elements) for others.
+    pub fn value(&self, domain: &mut Domain) -> Value<'_> {
+        if let Some(large) = self.large() {
+            return Value::Large(Box::new(large.duplicate(domain)));
+        }
+        match (self.kind(), self.packed()) {
+            (Kind::String, _) => self.string_value(),
+            (kind, Some((bytes, other))) => Value::Packed(kind, bytes, other),
+            (kind, None) => unreachable!("{kind:?} without a body"),
+        }
+    }
+
+    /// As [`Entry::value`], of a string.
+    pub fn string_value(&self) -> Value<'_> {
+        match self.string() {
             StringRef::Int(number) => Value::Int(number),
-            StringRef::Bytes(bytes) => Value::Bytes(bytes, self.form() == Form::EmbeddedRaw),
+            StringRef::Bytes(bytes) => Value::Bytes(bytes, self.form() == Form::EmbeddedOther),
             StringRef::Chunked(chunks) => Value::Chunks(chunks.clone()),
         }
     }
@@ -342,22 +434,29 @@ impl Entry {
     /// Bytes that the allocator gave for the entry and its value.
     pub fn memory_bytes(&self) -> usize {
         let outside = match self.form() {
-            Form::Short | Form::Int | Form::Embedded | Form::EmbeddedRaw => 0,
-            Form::Block => class_bytes(usize::from(self.value_len)),
+            Form::Short | Form::Int | Form::Embedded | Form::EmbeddedOther => 0,
+            Form::Block | Form::BlockOther => class_bytes(usize::from(self.value_len)),
             Form::Chunked => match self.string_body() {
                 StringRef::Chunked(chunks) => {
                     chunks.memory_bytes() + class_bytes(size_of::<Chunks>())
                 }
                 StringRef::Int(_) | StringRef::Bytes(_) => 0,
             },
+            Form::Large => {
+                self.large().map_or(0, Large::memory_bytes) + class_bytes(size_of::<Large>())
+            }
         };
         class_bytes(self.used_bytes()) + outside
     }
 
-    /// Whether dropping it is work for a helper: more than eight chunks.
+    /// Whether dropping it is work for a helper: more than eight chunks, or 64 elements.
     #[inline]
     pub fn is_large(&self) -> bool {
-        self.form() == Form::Chunked && self.memory_bytes() > 8 * super::chunks::CHUNK_BYTES
+        match self.form() {
+            Form::Chunked => self.memory_bytes() > 8 * super::chunks::CHUNK_BYTES,
+            Form::Large => self.large().is_some_and(|large| large.len() > 64),
+            _ => false,
+        }
     }
 
     // ---- writing ---------------------------------------------------------------------------
@@ -367,7 +466,9 @@ impl Entry {
     pub fn fits(&self, value: &Value<'_>, expire_at: Option<UnixMs>) -> bool {
         let head = self.head_bytes(expire_at.is_some());
         let body = value.shape(head).1;
-        class_bytes(head + body) == class_bytes(self.used_bytes()) && !self.is_large()
+        class_bytes(head + body) == class_bytes(self.used_bytes())
+            && !self.is_large()
+            && self.form() != Form::Large
     }
 
     /// Puts another value and deadline in place, when they take an allocation of the same class.
@@ -456,7 +557,7 @@ impl Entry {
         let len = old + bytes.len();
         match self.form() {
             Form::Short | Form::Int => false,
-            Form::Embedded | Form::EmbeddedRaw => {
+            Form::Embedded | Form::EmbeddedOther => {
                 let head = self.used_bytes() - old;
                 let fits = len <= BLOCK_BYTES_MAX
                     && !is_outside(head, len)
@@ -467,7 +568,7 @@ impl Entry {
                         ptr::copy_nonoverlapping(bytes.as_ptr(), self.at(head + old), bytes.len())
                     };
                     self.value_len = len as u16;
-                    self.set_form(Form::EmbeddedRaw);
+                    self.set_form(Form::EmbeddedOther);
                 }
                 fits
             }
@@ -490,6 +591,7 @@ impl Entry {
                 self.chunks_mut().append(bytes);
                 true
             }
+            Form::BlockOther | Form::Large => unreachable!("not of a string"),
         }
     }
 
@@ -501,20 +603,139 @@ impl Entry {
             .is_some_and(|end| end <= usize::from(self.value_len));
         let target = match self.form() {
             Form::Short | Form::Int => return false,
-            Form::Embedded | Form::EmbeddedRaw if inside => {
-                self.set_form(Form::EmbeddedRaw);
+            Form::Embedded | Form::EmbeddedOther if inside => {
+                self.set_form(Form::EmbeddedOther);
                 self.at(self.used_bytes() - usize::from(self.value_len))
             }
             Form::Block if inside => self.outside(),
-            Form::Embedded | Form::EmbeddedRaw | Form::Block => return false,
+            Form::Embedded | Form::EmbeddedOther | Form::Block => return false,
             Form::Chunked => {
                 self.chunks_mut().write(offset, bytes);
                 return true;
             }
+            Form::BlockOther | Form::Large => unreachable!("not of a string"),
         };
         // SAFETY: `target` holds `value_len` bytes and the range is inside them.
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), target.add(offset), bytes.len()) };
         true
+    }
+
+    // ---- collections -----------------------------------------------------------------------
+
+    /// The large collection for writing; its blocks change through the domain.
+    #[inline]
+    pub fn large_mut(&mut self) -> Option<&mut Large> {
+        match self.form() {
+            // SAFETY: the body is a pointer to a box that this entry owns.
+            Form::Large => Some(unsafe { &mut *self.outside().cast::<Large>() }),
+            _ => None,
+        }
+    }
+
+    /// Where the bytes of a small collection are, and their length; the class they may fill in place with `len` bytes
+    /// instead is compared by [`Entry::try_splice`].
+    fn packed_mut(&mut self) -> (*mut u8, usize) {
+        let len = usize::from(self.value_len);
+        match self.form() {
+            Form::Embedded | Form::EmbeddedOther => (self.at(self.used_bytes() - len), len),
+            Form::Block | Form::BlockOther => (self.outside(), len),
+            form => unreachable!("{form:?} is not packed"),
+        }
+    }
+
+    /// In a small collection, puts `inserted` in the place of `removed` bytes at `at`, if it takes an allocation of the
+    /// same class. Panics when out of range.
+    pub fn try_splice(&mut self, at: usize, removed: usize, inserted: &[u8]) -> bool {
+        let (start, old) = self.packed_mut();
+        let tail = old - at - removed;
+        let len = at + inserted.len() + tail;
+        let head = self.used_bytes() - old;
+        let fits = match self.form() {
+            Form::Embedded | Form::EmbeddedOther => {
+                len <= BLOCK_BYTES_MAX
+                    && !is_outside(head, len)
+                    && class_bytes(head + len) == class_bytes(head + old)
+            }
+            _ => len <= BLOCK_BYTES_MAX && class_bytes(len) == class_bytes(old),
+        };
+        if fits {
+            // SAFETY: the class has room for `len` bytes from `start`, of which `old` are there.
+            unsafe {
+                let from = start.add(at + removed);
+                ptr::copy(from, start.add(at + inserted.len()), tail);
+                ptr::copy_nonoverlapping(inserted.as_ptr(), start.add(at), inserted.len());
+            }
+            self.value_len = len as u16;
+        }
+        fits
+    }
+
+    /// As [`Entry::try_splice`], into another allocation. Panics when out of range, or when the result is longer than
+    /// [`BLOCK_BYTES_MAX`].
+    pub fn with_splice(
+        old: Owned<Entry>,
+        at: usize,
+        removed: usize,
+        inserted: &[u8],
+    ) -> Owned<Entry> {
+        let Some((bytes, other)) = old.packed() else {
+            unreachable!("{:?} is not packed", old.form())
+        };
+        let mut whole = Vec::with_capacity(bytes.len() + inserted.len());
+        whole.extend_from_slice(&bytes[..at]);
+        whole.extend_from_slice(inserted);
+        whole.extend_from_slice(&bytes[at + removed..]);
+        let value = Value::Packed(old.kind(), &whole, other);
+        Entry::new(old.key(), value, old.expire_at(), old.access())
+    }
+
+    /// Overwrites bytes of a small collection. Panics when out of range.
+    pub fn write_packed(&mut self, at: usize, bytes: &[u8]) {
+        let (start, len) = self.packed_mut();
+        assert!(at + bytes.len() <= len);
+        // SAFETY: inside the `len` bytes at `start`.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), start.add(at), bytes.len()) }
+    }
+
+    /// The same entry with another value; a large one is to be given up before ([`Entry::retire_large`]).
+    pub fn with_value(old: Owned<Entry>, value: Value<'_>) -> Owned<Entry> {
+        Entry::new(old.key(), value, old.expire_at(), old.access())
+    }
+
+    /// The same value, deadline and access word under another key.
+    pub fn with_key(mut old: Owned<Entry>, key: &[u8]) -> Owned<Entry> {
+        let (expire_at, access) = (old.expire_at(), old.access());
+        if let Some(large) = old.take_large() {
+            return Entry::new(key, Value::Large(large), expire_at, access);
+        }
+        let value = match old.packed() {
+            Some((bytes, other)) if old.kind() != Kind::String => {
+                Value::Packed(old.kind(), bytes, other)
+            }
+            _ => old.string_value(),
+        };
+        Entry::new(key, value, expire_at, access)
+    }
+
+    /// Takes the box of a large collection out; an empty string is left behind.
+    fn take_large(&mut self) -> Option<Box<Large>> {
+        if self.form() != Form::Large {
+            return None;
+        }
+        let large = self.outside().cast::<Large>();
+        // SAFETY: the box is taken once: the body that is left has room for no more than its word, and owns nothing.
+        unsafe {
+            self.set_tag(self.tag() & !7);
+            self.write_body(Value::Int(i64::MAX), Form::Int, None);
+            Some(Box::from_raw(large))
+        }
+    }
+
+    /// Gives a large collection up to the domain; an empty value is left in its place.
+    pub fn retire_large(&mut self, domain: &mut Domain) {
+        if let Some(large) = self.take_large() {
+            large.retire(domain);
+        }
     }
 
     // ---- the layout ------------------------------------------------------------------------
@@ -577,8 +798,8 @@ impl Entry {
     fn used_bytes(&self) -> usize {
         let body = match self.form() {
             Form::Short => 0,
-            Form::Embedded | Form::EmbeddedRaw => usize::from(self.value_len),
-            Form::Int | Form::Block | Form::Chunked => WORD,
+            Form::Embedded | Form::EmbeddedOther => usize::from(self.value_len),
+            Form::Int | Form::Block | Form::BlockOther | Form::Chunked | Form::Large => WORD,
         };
         self.key_offset() + self.key_bytes() + body
     }
@@ -589,10 +810,13 @@ impl Entry {
         self.peek(self.key_offset() + self.key_bytes())
     }
 
-    /// The pointer in the body. Only for `Block` and `Chunked`.
+    /// The pointer in the body. Only for `Block`, `BlockOther`, `Chunked` and `Large`.
     #[inline]
     fn outside(&self) -> *mut u8 {
-        debug_assert!(matches!(self.form(), Form::Block | Form::Chunked));
+        debug_assert!(matches!(
+            self.form(),
+            Form::Block | Form::BlockOther | Form::Chunked | Form::Large
+        ));
         // SAFETY: these forms have a pointer as their body, unaligned.
         unsafe { self.body().cast::<*mut u8>().read_unaligned() }
     }
@@ -605,11 +829,12 @@ impl Entry {
             match self.form() {
                 Form::Short => StringRef::Int(i64::from(self.value_len as i16)),
                 Form::Int => StringRef::Int(self.body().cast::<i64>().read_unaligned()),
-                Form::Embedded | Form::EmbeddedRaw => {
+                Form::Embedded | Form::EmbeddedOther => {
                     StringRef::Bytes(std::slice::from_raw_parts(self.body(), len))
                 }
                 Form::Block => StringRef::Bytes(std::slice::from_raw_parts(self.outside(), len)),
                 Form::Chunked => StringRef::Chunked(&*self.outside().cast::<Chunks>()),
+                Form::BlockOther | Form::Large => unreachable!("not of a string"),
             }
         }
     }
@@ -629,12 +854,13 @@ impl Entry {
             {
                 Some(self.outside())
             }
-            (Form::Block | Form::Chunked, _) => {
+            (Form::Block | Form::BlockOther | Form::Chunked, _) => {
                 // SAFETY: the caller overwrites the body.
                 unsafe { self.free_outside() };
                 None
             }
-            (Form::Short | Form::Int | Form::Embedded | Form::EmbeddedRaw, _) => None,
+            (Form::Short | Form::Int | Form::Embedded | Form::EmbeddedOther, _) => None,
+            (Form::Large, _) => unreachable!("blocks are given up with their entry"),
         }
     }
 
@@ -642,11 +868,15 @@ impl Entry {
     /// The body is not read again.
     unsafe fn free_outside(&mut self) {
         match self.form() {
-            Form::Short | Form::Int | Form::Embedded | Form::EmbeddedRaw => {}
+            Form::Short | Form::Int | Form::Embedded | Form::EmbeddedOther => {}
             // SAFETY: owned by this entry alone, allocated with a size of this class.
-            Form::Block => unsafe { release(self.outside(), usize::from(self.value_len)) },
+            Form::Block | Form::BlockOther => unsafe {
+                release(self.outside(), usize::from(self.value_len))
+            },
             // SAFETY: a box that this entry owns.
             Form::Chunked => unsafe { drop(Box::from_raw(self.outside().cast::<Chunks>())) },
+            // SAFETY: a box that this entry owns, and its blocks; the caller gives them up.
+            Form::Large => unsafe { Box::from_raw(self.outside().cast::<Large>()).free() },
         }
     }
 
@@ -667,10 +897,10 @@ impl Entry {
                         body.cast::<i64>().write_unaligned(number);
                     }
                 },
-                Value::Bytes(bytes, _) => {
+                Value::Bytes(bytes, _) | Value::Packed(_, bytes, _) => {
                     self.value_len = bytes.len() as u16;
                     let mut target = body;
-                    if form == Form::Block {
+                    if matches!(form, Form::Block | Form::BlockOther) {
                         target = spare.unwrap_or_else(|| allocate(bytes.len()).as_ptr());
                         body.cast::<*mut u8>().write_unaligned(target);
                     }
@@ -680,6 +910,11 @@ impl Entry {
                     self.value_len = 0;
                     let boxed = Box::into_raw(Box::new(chunks));
                     body.cast::<*mut Chunks>().write_unaligned(boxed);
+                }
+                Value::Large(large) => {
+                    self.value_len = 0;
+                    body.cast::<*mut Large>()
+                        .write_unaligned(Box::into_raw(large));
                 }
             }
         }
@@ -732,8 +967,8 @@ unsafe impl container::Entry for Entry {
             ptr::copy_nonoverlapping(self.peek(HEADER), copy.at(HEADER), used - HEADER);
             let body = copy.at(self.key_offset() + self.key_bytes());
             match self.form() {
-                Form::Short | Form::Int | Form::Embedded | Form::EmbeddedRaw => {}
-                Form::Block => {
+                Form::Short | Form::Int | Form::Embedded | Form::EmbeddedOther => {}
+                Form::Block | Form::BlockOther => {
                     let len = usize::from(self.value_len);
                     let block = allocate(len).as_ptr();
                     ptr::copy_nonoverlapping(self.outside(), block, len);
@@ -744,6 +979,12 @@ unsafe impl container::Entry for Entry {
                     body.cast::<*mut Chunks>()
                         .write_unaligned(Box::into_raw(Box::new(chunks)));
                 }
+                Form::Large => {
+                    // The copy is the owner of the blocks; this entry's box goes with `free_shell`.
+                    let large = (*self.outside().cast::<Large>()).share();
+                    body.cast::<*mut Large>()
+                        .write_unaligned(Box::into_raw(Box::new(large)));
+                }
             }
             Owned::from_raw(pointer)
         }
@@ -751,6 +992,24 @@ unsafe impl container::Entry for Entry {
 
     fn bytes(&self) -> usize {
         self.memory_bytes()
+    }
+
+    fn owns_blocks(&self) -> bool {
+        self.form() == Form::Large
+    }
+
+    unsafe fn free_shell(this: NonNull<Entry>) {
+        // SAFETY: the caller gives the entry up, and its blocks have another owner.
+        unsafe {
+            let entry = &mut *this.as_ptr();
+            let used = entry.used_bytes();
+            if entry.form() == Form::Large {
+                Box::from_raw(entry.outside().cast::<Large>()).forget();
+            } else {
+                entry.free_outside();
+            }
+            release(this.as_ptr().cast(), used);
+        }
     }
 
     unsafe fn free(this: NonNull<Entry>) {
@@ -866,7 +1125,7 @@ mod tests {
                         entry.try_write(0, b"");
                         entry = copy;
                     }
-                    _ => entry = Entry::new(&key, entry.value(), expire, entry.access()),
+                    _ => entry = Entry::new(&key, entry.string_value(), expire, entry.access()),
                 }
                 assert_eq!(entry.key(), key);
                 assert_eq!(entry.expire_at(), expire);

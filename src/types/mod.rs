@@ -2,13 +2,52 @@
 //!
 //! [`entry`] is the one allocation that holds a key and its value; [`string`] what can be read of a
 //! string; [`chunks`] strings above 64 KiB; [`access`] the word that LRU and LFU keep.
+//!
+//! A collection is small (bytes of a [`crate::container::Pack`] or [`crate::container::IntSet`] in the entry) or
+//! [`large`] (copy-on-write containers, boxed); [`body`] is what its type's file ([`hash`], [`set`], …) changes it
+//! through. Each of these has a `…Ref` for reading and a `…Mut` for writing, which know all encodings; elements are
+//! read as [`StringRef`].
 //! A new type is a new [`Kind`], and every `match` on it stops compiling until it is handled.
 
 pub mod access;
+pub mod body;
 pub mod chunks;
 pub mod entry;
+pub mod hash;
+pub mod large;
+pub mod limits;
+pub mod set;
+pub mod sizes;
 pub mod string;
+mod table;
 
+pub use body::BodyMut;
 pub use chunks::Chunks;
 pub use entry::{Entry, Kind, Value};
+pub use hash::{HashMut, HashRef};
+pub use large::Large;
+pub use limits::Limits;
+pub use set::SetRef;
 pub use string::StringRef;
+
+/// A value for reading, by its type.
+#[derive(Clone, Copy)]
+pub enum ValueRef<'a> {
+    /// A string.
+    String(StringRef<'a>),
+    /// A set.
+    Set(SetRef<'a>),
+    /// A hash.
+    Hash(HashRef<'a>),
+}
+
+impl<'a> ValueRef<'a> {
+    /// The value of an entry.
+    pub fn of(entry: &'a Entry) -> ValueRef<'a> {
+        match entry.kind() {
+            Kind::String => ValueRef::String(entry.string()),
+            Kind::Set => ValueRef::Set(SetRef::of(entry)),
+            Kind::Hash => ValueRef::Hash(HashRef::of(entry)),
+        }
+    }
+}

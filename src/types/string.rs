@@ -4,6 +4,7 @@
 //! OBJECT ENCODING.
 
 use super::chunks::Chunks;
+use crate::container::PackItem;
 
 /// Bytes up to which a string that was set whole is called `embstr`.
 pub const EMBSTR_BYTES_MAX: usize = 44;
@@ -154,6 +155,15 @@ impl<'a> StringRef<'a> {
         };
         let (start, end) = (from_end(start), from_end(end).min(len - 1));
         (start <= end && len > 0).then(|| (start as usize, end as usize + 1))
+    }
+}
+
+impl<'a> From<PackItem<'a>> for StringRef<'a> {
+    fn from(item: PackItem<'a>) -> StringRef<'a> {
+        match item {
+            PackItem::Int(number) => StringRef::Int(number),
+            PackItem::Bytes(bytes) => StringRef::Bytes(bytes),
+        }
     }
 }
 

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use redoxide::rdb::Dialect;
-use redoxide::rdb::encode::{EncodeOptions, Encoder, Progress, StringSource};
+use redoxide::rdb::encode::{EncodeOptions, Encoder, Progress};
 use redoxide::rdb::{Access, VERSION_VALKEY};
+use redoxide::types::{StringRef, ValueRef};
 
 use crate::harness::{Client, Peer, Server, Value, target, wait_until};
 
@@ -143,10 +144,8 @@ fn valkey_loads_what_is_written_in_its_dialect() {
     };
     let mut encoder = Encoder::new(&options, &progress, sink).unwrap();
     encoder.select(3, 1, 0).unwrap();
-    let value = StringSource::Bytes(b"value");
-    encoder
-        .string_key(b"key", value, None, Access::Unknown)
-        .unwrap();
+    let value = ValueRef::String(StringRef::Bytes(b"value"));
+    encoder.key(b"key", value, None, Access::Unknown).unwrap();
     encoder.finish().unwrap();
     let server = start_with(&program, &file);
     let mut client = server.client();

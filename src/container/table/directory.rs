@@ -356,7 +356,7 @@ impl<E: Entry> Root<E> {
     }
 
     /// Visits the entries of one segment with its chain.
-    pub fn visit(&self, hash: u64, visitor: &mut impl FnMut(&E)) {
+    pub fn visit<'r>(&'r self, hash: u64, visitor: &mut impl FnMut(&'r E)) {
         let mut next = Some(self.segment_pointer(hash));
         while let Some(pointer) = next {
             // SAFETY: alive (above).

@@ -83,6 +83,11 @@ impl<E: Entry> CowTable<E> {
         }
     }
 
+    /// An empty table with this one's hasher and cursor key.
+    pub fn new_like(&self, domain: &Domain) -> CowTable<E> {
+        CowTable::new(domain, self.hasher.clone(), self.cursor_key)
+    }
+
     /// The number of entries.
     #[inline]
     pub fn len(&self) -> usize {
@@ -241,7 +246,7 @@ impl<E: Entry> CowTable<E> {
     }
 
     /// Visits all entries in the order of their hash prefixes.
-    pub fn for_each(&self, mut visitor: impl FnMut(&E)) {
+    pub fn for_each<'t>(&'t self, mut visitor: impl FnMut(&'t E)) {
         let mut next = Some(0);
         while let Some(hash) = next {
             self.root.visit(hash, &mut visitor);
@@ -261,6 +266,39 @@ impl<E: Entry> CowTable<E> {
         let boxed = NonNull::from(Box::leak(Box::new(root))).cast();
         // SAFETY: the root was taken out of the table: nothing but old snapshots reaches it.
         unsafe { domain.retire_whole(boxed, bytes, free_root::<E>) }
+    }
+
+    /// A second handle to the same blocks.
+    ///
+    /// # Safety
+    /// Only one of the two goes on as the owner: the other is read, and ends with [`CowTable::forget`] (as the field of
+    /// a frozen block does).
+    pub unsafe fn share(&self) -> CowTable<E> {
+        CowTable {
+            root: self.root,
+            len: self.len,
+            segments: self.segments,
+            full_chunks: self.full_chunks,
+            directory_bytes: self.directory_bytes,
+            hasher: self.hasher.clone(),
+            cursor_key: self.cursor_key,
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
+    /// Drops a handle whose blocks have another owner.
+    pub fn forget(mut self) {
+        self.root = Root::empty();
+    }
+
+    /// Frees the table with its entries.
+    ///
+    /// # Safety
+    /// It is the owner, and no snapshot sees any of it.
+    pub unsafe fn free(mut self) {
+        let root = std::mem::replace(&mut self.root, Root::empty());
+        // SAFETY: the caller's promise.
+        unsafe { root.free() }
     }
 
     #[inline]
@@ -420,6 +458,16 @@ impl<'t, E: Entry> EntryMut<'t, E> {
             );
             &mut *pointer.as_ptr()
         }
+    }
+
+    /// Takes the entry out to put it elsewhere, with the blocks that it owns: copied first if a snapshot may see it. It
+    /// must go into a table of the same domain, since what is dropped is freed at once.
+    pub fn take(mut self) -> Owned<E> {
+        self.own_entry();
+        let pointer = self.pointer();
+        self.table.clear_place(self.domain, self.hash, self.place);
+        // SAFETY: no snapshot sees it, and the table holds it no more.
+        unsafe { Owned::from_raw(pointer) }
     }
 
     /// Removes the entry.

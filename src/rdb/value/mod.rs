@@ -12,8 +12,16 @@ use super::Dialect;
 use super::decode::{Batch, Value};
 use super::reader::{Reader, Stop};
 
-/// The byte of a string.
+/// The bytes of the types that are written.
 pub const STRING: u8 = 0;
+/// A set's members.
+pub const SET: u8 = 2;
+/// A hash's fields and values.
+pub const HASH: u8 = 4;
+/// A pack of fields and values.
+pub const HASH_LISTPACK: u8 = 16;
+/// A pack of members.
+pub const SET_LISTPACK: u8 = 20;
 
 /// A type of value in a file.
 pub struct Type {

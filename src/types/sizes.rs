@@ -3,7 +3,7 @@
 //! Invariant: each stored entry is counted once, in the bin of its kind and size; whatever changes a value tells
 //! [`Sizes::changed`]. A size that stays in its bin costs no write.
 
-use crate::types::{Entry, Kind, StringRef};
+use super::{Entry, Kind, StringRef, ValueRef};
 
 /// Bin 0 is for size 0, bin `i + 1` for sizes from 2^i on.
 const BINS: usize = 1 + usize::BITS as usize;
@@ -11,26 +11,27 @@ const BINS: usize = 1 + usize::BITS as usize;
 /// A histogram of each kind of value.
 #[derive(Debug)]
 pub struct Sizes {
-    strings: [u64; BINS],
+    counts: [[u64; BINS]; Kind::ALL.len()],
 }
 
-/// The place of an entry's value: its kind and its bin.
+/// The place of an entry's value: its kind and its bin, by bytes for strings and elements for others.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub struct Place {
     kind: Kind,
     bin: usize,
 }
 
 impl Place {
+    /// The place of an entry.
     #[inline]
-    pub(super) fn of(entry: &Entry) -> Place {
-        let kind = entry.kind();
-        let bin = match kind {
-            Kind::String => match entry.string() {
-                StringRef::Int(number) => bin_of_decimal(number),
-                string => bin_of(string.len()),
-            },
+    pub fn of(entry: &Entry) -> Place {
+        let bin = match ValueRef::of(entry) {
+            ValueRef::String(StringRef::Int(number)) => bin_of_decimal(number),
+            ValueRef::String(string) => bin_of(string.len()),
+            ValueRef::Set(set) => bin_of(set.len()),
+            ValueRef::Hash(hash) => bin_of(hash.len()),
         };
+        let kind = entry.kind();
         Place { kind, bin }
     }
 }
@@ -52,34 +53,32 @@ fn bin_of_decimal(number: i64) -> usize {
     }
 }
 
-impl Sizes {
-    pub(super) fn new() -> Sizes {
-        Sizes { strings: [0; BINS] }
+impl Default for Sizes {
+    fn default() -> Sizes {
+        Sizes {
+            counts: [[0; BINS]; Kind::ALL.len()],
+        }
     }
+}
 
+impl Sizes {
     /// An entry came, went, or has another value.
     #[inline]
-    pub(super) fn changed(&mut self, old: Option<Place>, new: Option<Place>) {
+    pub fn changed(&mut self, old: Option<Place>, new: Option<Place>) {
         if old == new {
             return;
         }
-        if let Some(place) = old {
-            *self.bin(place) -= 1;
+        if let Some(Place { kind, bin }) = old {
+            self.counts[kind as usize][bin] -= 1;
         }
-        if let Some(place) = new {
-            *self.bin(place) += 1;
-        }
-    }
-
-    fn bin(&mut self, place: Place) -> &mut u64 {
-        match place.kind {
-            Kind::String => &mut self.strings[place.bin],
+        if let Some(Place { kind, bin }) = new {
+            self.counts[kind as usize][bin] += 1;
         }
     }
 
-    /// The smallest size of each bin of strings that is not empty, and how many are in it.
-    pub fn strings(&self) -> impl Iterator<Item = (u64, u64)> {
-        let bins = self.strings.iter().enumerate();
+    /// The smallest size of each bin of a kind that is not empty, and how many are in it.
+    pub fn of(&self, kind: Kind) -> impl Iterator<Item = (u64, u64)> {
+        let bins = self.counts[kind as usize].iter().enumerate();
         bins.filter(|(_, count)| **count > 0)
             .map(|(bin, count)| (1_u64.checked_shl(bin as u32).unwrap_or(0) >> 1, *count))
     }

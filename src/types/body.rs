@@ -1,0 +1,123 @@
+//! [`BodyMut`]: the value of a key, for changing it in whatever form it has.
+
+use crate::base::hash::HashSeed;
+use crate::base::prng::Prng;
+use crate::container::{Buffer, CowTable, Domain, EntryMut};
+
+use super::entry::{BLOCK_BYTES_MAX, Entry, Value};
+use super::large::Large;
+use super::sizes::{Place, Sizes};
+
+/// The value of a collection's key in its table. As a [`Buffer`] it is the bytes of the small encoding: an edit is in
+/// place where the allocator's class allows, and copies the entry first where a snapshot sees it.
+pub struct BodyMut<'a> {
+    slot: EntryMut<'a, Entry>,
+    seeds: Seeds<'a>,
+    sizes: &'a mut Sizes,
+    /// Where `sizes` has it.
+    place: Option<Place>,
+}
+
+/// What a new table needs.
+pub struct Seeds<'a> {
+    /// Hashes its keys.
+    pub hash: HashSeed,
+    /// Draws its cursor key.
+    pub prng: &'a mut Prng,
+}
+
+impl Seeds<'_> {
+    /// An empty table of entries.
+    pub fn table(&mut self, domain: &Domain) -> CowTable<Entry> {
+        CowTable::new(domain, self.hash, self.prng.next_u64())
+    }
+}
+
+impl<'a> BodyMut<'a> {
+    /// The value in `slot`; `sizes` counts it already, or not if it is new.
+    pub fn new(
+        slot: EntryMut<'a, Entry>,
+        seeds: Seeds<'a>,
+        sizes: &'a mut Sizes,
+        new: bool,
+    ) -> BodyMut<'a> {
+        let place = (!new).then(|| Place::of(slot.get()));
+        BodyMut {
+            slot,
+            seeds,
+            sizes,
+            place,
+        }
+    }
+
+    /// The entry, for reading.
+    #[inline]
+    pub fn entry(&self) -> &Entry {
+        self.slot.get()
+    }
+
+    /// The hash of a member or field in this keyspace's tables.
+    #[inline]
+    pub fn hash(&self, bytes: &[u8]) -> u64 {
+        self.seeds.hash.hash(bytes)
+    }
+
+    /// The bytes of a small encoding and whether it is the second; None when the value is large.
+    #[inline]
+    pub fn packed(&self) -> Option<(&[u8], bool)> {
+        self.slot.get().packed()
+    }
+
+    /// The large collection with the domain that its blocks change through.
+    #[inline]
+    pub fn large(&mut self) -> Option<(&mut Large, &mut Domain)> {
+        let (entry, domain) = self.slot.make_mut_with_domain();
+        entry.large_mut().map(|large| (large, domain))
+    }
+
+    /// What a new table of this keyspace needs, and the domain.
+    pub fn seeds(&mut self) -> (&mut Seeds<'a>, &mut Domain) {
+        (&mut self.seeds, self.slot.domain())
+    }
+
+    /// Puts another value in this one's place; the deadline stays. A large one is given up.
+    pub fn replace(&mut self, value: Value<'_>) {
+        let (entry, domain) = self.slot.make_mut_with_domain();
+        entry.retire_large(domain);
+        self.slot.reallocate(|old| Entry::with_value(old, value));
+    }
+
+    /// Puts a large collection in the place of the small one.
+    pub fn enlarge(&mut self, large: impl Into<Large>) {
+        self.replace(Value::Large(Box::new(large.into())));
+    }
+
+    /// Whether the bytes may grow by so many.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.bytes().len() + bytes <= BLOCK_BYTES_MAX
+    }
+}
+
+impl Drop for BodyMut<'_> {
+    fn drop(&mut self) {
+        let now = Place::of(self.slot.get());
+        self.sizes.changed(self.place, Some(now));
+    }
+}
+
+impl Buffer for BodyMut<'_> {
+    fn bytes(&self) -> &[u8] {
+        self.packed().map_or(&[], |(bytes, _)| bytes)
+    }
+
+    fn splice(&mut self, at: usize, removed: usize, inserted: &[u8]) {
+        if !self.slot.make_mut().try_splice(at, removed, inserted) {
+            self.slot
+                .reallocate(|old| Entry::with_splice(old, at, removed, inserted));
+        }
+    }
+
+    fn write(&mut self, at: usize, bytes: &[u8]) {
+        self.slot.make_mut().write_packed(at, bytes);
+    }
+}
