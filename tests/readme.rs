@@ -1,4 +1,5 @@
-//! Holds what README.md lists to what is there: dependencies, and directives without effect.
+//! Holds what README.md and the lists of tests/conformance name to what is there: dependencies, directives without
+//! effect, and the tests that stand for those which signal a forked child.
 #![allow(clippy::unwrap_used)] // also outside of the test functions
 
 use std::collections::BTreeSet;
@@ -105,4 +106,20 @@ fn every_directive_said_to_work_is_read() {
         unread.is_empty(),
         "make these StoredOnly in src/config/table.rs and list them in README.md: {unread:?}"
     );
+}
+
+#[test]
+fn every_test_that_signals_a_child_has_its_twin() {
+    for version in ["7.0", "8.0"] {
+        let list = file(&format!("tests/conformance/expected-{version}.txt"));
+        let mut reasons = list.lines().filter_map(|line| line.split('\t').nth(2));
+        assert!(reasons.any(|reason| reason.starts_with("child pid")));
+        for reason in reasons.filter(|reason| reason.starts_with("child pid")) {
+            let twin = reason.strip_prefix("child pid: ").unwrap();
+            let (module, name) = twin.split_once("::").unwrap();
+            let tests = file(&format!("tests/wire/{module}.rs"));
+            let head = format!("#[test]\nfn {name}() {{");
+            assert!(tests.contains(&head), "{version}: {twin}");
+        }
+    }
 }

@@ -15,6 +15,9 @@ pub const SET_UP: &str = "(set-up)";
 /// Stands in a list for all tests of a unit, which is then not run.
 pub const WHOLE_UNIT: &str = "*";
 
+/// The section that decides for 8.0 where the suites contradict each other.
+const CONTRADICTED: &str = "Conformance";
+
 /// How names begin that vary from run to run, by chance or by speed; they are not recorded.
 const VARYING: &[&str] = &[
     "PSYNC2 #3899 regression: kill ",
@@ -57,8 +60,9 @@ const AREAS: &[&str] = &[
 pub enum Reason {
     /// Needs an area that is not built yet.
     NotYet(String),
-    /// Reads or signals a forked child's pid; there is none.
-    ChildPid,
+    /// Reads or signals a forked child's pid, and there is none; that test of tests/wire shows the same of the helper
+    /// thread.
+    ChildPid(String),
     /// Measures the fragmentation of Redis's own jemalloc.
     Jemalloc,
     /// Loads a module.
@@ -80,8 +84,10 @@ impl Reason {
         if let Some(section) = text.strip_prefix("decided: ") {
             return Some(Reason::Decided(section.to_string()));
         }
+        if let Some(twin) = text.strip_prefix("child pid: ") {
+            return Some(Reason::ChildPid(twin.to_string()));
+        }
         match text {
-            "child pid" => Some(Reason::ChildPid),
             "jemalloc" => Some(Reason::Jemalloc),
             "module" => Some(Reason::Module),
             "reference fails too" => Some(Reason::Reference),
@@ -89,9 +95,13 @@ impl Reason {
         }
     }
 
-    /// Whether this server could ever pass such a test.
+    /// Whether this server could ever pass such a test. It cannot where the suite of 8.0 demands something else.
     pub fn is_applicable(&self) -> bool {
-        matches!(self, Reason::NotYet(_) | Reason::Decided(_))
+        match self {
+            Reason::NotYet(_) => true,
+            Reason::Decided(section) => section != CONTRADICTED,
+            Reason::ChildPid(_) | Reason::Jemalloc | Reason::Module | Reason::Reference => false,
+        }
     }
 }
 
@@ -211,6 +221,11 @@ impl Expected {
                     &format!("README has no section `{section}`"),
                 ));
             }
+            if let Reason::ChildPid(twin) = &reason
+                && !has_wire_test(twin)
+            {
+                return Err(fault(path, number, &format!("no wire test `{twin}`")));
+            }
             let is_known = match name.as_str() {
                 WHOLE_UNIT | SET_UP => units.contains(unit),
                 _ => inventory.times(unit, name) > 0,
@@ -265,6 +280,16 @@ impl Expected {
     pub fn has(&self, unit: &str) -> bool {
         self.0.contains_key(unit)
     }
+}
+
+/// Whether tests/wire has the test `module::name`.
+fn has_wire_test(test: &str) -> bool {
+    let Some((module, name)) = test.split_once("::") else {
+        return false;
+    };
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/wire/{module}.rs"));
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.contains(&format!("#[test]\nfn {name}() {{"))
 }
 
 /// The committed file of a list.

@@ -141,7 +141,8 @@ pub struct Counts {
     pub failed: usize,
     /// Listed.
     pub skipped: usize,
-    /// Listed for a reason that no server without forks, modules or that allocator could overcome.
+    /// Listed for a reason that no server without forks, modules or that allocator could overcome, or because the suite
+    /// of 8.0 says otherwise.
     pub inapplicable: usize,
     /// Listed as waiting for an area.
     pub not_yet: usize,

@@ -591,6 +591,12 @@ fn the_oom_score_follows_the_role_and_is_left_alone_when_off() {
     set("CONFIG SET oom-score-adj yes", base + 10);
     set("REPLICAOF 127.0.0.1 1", base + 20);
     set("REPLICAOF NO ONE", base + 10);
+    // A save is a thread: the third value, of children, has nobody to apply to.
+    set("SET k v", base + 10);
+    set("CONFIG SET rdb-key-save-delay 1000000", base + 10);
+    let mut saving = server.client();
+    assert!(saving.text("BGSAVE").starts_with("Background"));
+    set("CONFIG SET rdb-key-save-delay 0", base + 10);
     set("CONFIG SET oom-score-adj no", base);
     // Somebody else's value stays, and is the new base.
     std::fs::write(&path, (base + 5).to_string()).unwrap();

@@ -345,6 +345,49 @@ fn writes_are_refused_while_saving_fails() {
 }
 
 #[test]
+fn the_file_of_a_save_that_shutdown_stops_is_removed() {
+    let mut server = Server::start(&[]);
+    let mut client = server.client();
+    for number in 0..20 {
+        client.text(&format!("SET {number} {number}"));
+    }
+    client.text("CONFIG SET rdb-key-save-delay 10000000");
+    client.text("BGSAVE");
+    let name = format!("temp-{}-background.rdb", server.pid());
+    let file = server.dir().join(name);
+    wait_until("the file is there", || file.exists());
+    client.send(b"SHUTDOWN NOSAVE\r\n");
+    assert_eq!(server.wait_for_exit(), Some(0));
+    assert!(!file.exists());
+}
+
+#[test]
+fn tables_grow_during_a_save_and_little_is_copied() {
+    let server = Server::start(&["--enable-debug-command", "yes"]);
+    let mut client = server.client();
+    let cow = |client: &mut Client| -> usize {
+        let bytes = client.info("persistence", "current_cow_size");
+        bytes.parse().unwrap()
+    };
+    client.text("DEBUG POPULATE 4095 a 1000");
+    client.text("CONFIG SET rdb-key-save-delay 1000000");
+    client.text("BGSAVE");
+    client.text("DEBUG POPULATE 4096 b 1000");
+    assert_eq!(client.text("DBSIZE"), "8191");
+    assert_eq!(client.info("persistence", "rdb_bgsave_in_progress"), "1");
+    // Of four megabytes the table's segments alone, some tens of kilobytes.
+    let copied = cow(&mut client);
+    assert!(copied < 256 << 10, "{copied}");
+    client.text("CONFIG SET rdb-key-save-delay 0");
+    client.text("FLUSHALL");
+    wait_until("the save is stopped", || {
+        client.info("persistence", "rdb_bgsave_in_progress") == "0"
+    });
+    assert_eq!(client.info("persistence", "rdb_last_bgsave_status"), "ok");
+    assert!(server.log().contains("Background saving cancelled"));
+}
+
+#[test]
 fn a_running_save_is_stopped_by_shutdown_and_by_flushall() {
     let mut server = Server::start(&["--save", "3600 1"]);
     let mut client = server.client();

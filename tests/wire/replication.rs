@@ -721,6 +721,62 @@ fn a_flush_ends_the_full_sync_of_what_it_flushed() {
 }
 
 #[test]
+fn a_full_sync_that_ends_under_a_replica_that_hangs_is_noticed() {
+    let (source, replica) = (start(), start());
+    let mut client = source.client();
+    client.text("CONFIG SET rdbcompression no");
+    client.text("DEBUG POPULATE 20000 test 10000");
+    replica.client().text("CONFIG SET key-load-delay 1000000");
+    replica
+        .client()
+        .text(&format!("REPLICAOF 127.0.0.1 {}", source.port()));
+    wait_until("the replica loads", || {
+        replica.log().contains("Loading DB in memory")
+    });
+    // More than sockets hold: the helper waits for room that does not come.
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(client.info("persistence", "rdb_bgsave_in_progress"), "1");
+    assert_eq!(client.text("FLUSHALL"), "OK");
+    wait_until("the sync's end is noticed", || {
+        source.log().contains("last replica dropped")
+    });
+    replica.client().text("CONFIG SET key-load-delay 0");
+    client.text("SET a 1");
+    link_up(&replica);
+    assert_same(&source, &replica);
+}
+
+#[test]
+fn a_source_that_dies_takes_its_full_sync_with_it() {
+    for diskless in ["no", "yes"] {
+        let args = [QUICK, &["--repl-diskless-sync", diskless]].concat();
+        let (mut source, replica) = (Server::start(&args), start());
+        source.client().text("DEBUG POPULATE 10000");
+        source.client().text("CONFIG SET rdb-key-save-delay 1000");
+        replica.client().text("SET old 1");
+        replica
+            .client()
+            .text(&format!("REPLICAOF 127.0.0.1 {}", source.port()));
+        wait_until("the sync is under way", || {
+            source
+                .client()
+                .info("persistence", "rdb_bgsave_in_progress")
+                == "1"
+        });
+        let process = format!("/proc/{}", source.pid());
+        source.kill();
+        assert!(!std::path::Path::new(&process).exists());
+        let mut left = std::fs::read_dir(source.dir()).unwrap();
+        assert!(left.all(|entry| entry.unwrap().file_name() == "server.log"));
+        wait_until("the replica notices", || {
+            replica.client().info("replication", "master_link_status") == "down"
+                && replica.client().info("persistence", "loading") == "0"
+        });
+        assert_eq!(replica.client().text("GET old"), "1", "{diskless}");
+    }
+}
+
+#[test]
 fn a_sync_through_a_file_is_a_save_where_there_are_save_points() {
     let args = [QUICK, &["--repl-diskless-sync", "no"]].concat();
     let (source, replica) = (Server::start(&args), start());
