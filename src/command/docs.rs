@@ -1,7 +1,8 @@
 //! COMMAND DOCS' arguments, derived from a row's syntax line.
 //!
 //! Notation: `name` an argument; `NAME` a token; `NAME name` a token with its argument; `[…]`
-//! optional; `<a | b>` one of; `a [a ...]` repeated. An argument's type follows from its name.
+//! optional; `<a | b>` one of; `a [a ...]` repeated. An argument's type follows from its name, or is written behind a
+//! hyphen (`value-int`, `increment-float`).
 
 /// One argument as COMMAND DOCS shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,16 +65,19 @@ impl Kind {
 
     fn of(name: &str) -> Kind {
         match name {
-            "key" | "newkey" | "source" | "destination" | "key1" | "key2" => Kind::Key,
+            "key" | "newkey" | "source" | "destination" | "destkey" | "sourcekey" | "key1"
+            | "key2" => Kind::Key,
             "pattern" => Kind::Pattern,
             "increment-float" => Kind::Double,
             _ if name.starts_with("unix-time") => Kind::UnixTime,
+            _ if name.ends_with("-int") => Kind::Integer,
             "seconds"
             | "milliseconds"
             | "count"
             | "offset"
             | "increment"
             | "decrement"
+            | "bit"
             | "index"
             | "index1"
             | "index2"
@@ -135,6 +139,7 @@ fn sequence(words: &[&str], at: &mut usize) -> Vec<Argument> {
                     if group.multiple && repeats(list.last(), &group) {
                         if let Some(last) = list.last_mut() {
                             last.multiple = true;
+                            last.multiple_token = last.token.is_some();
                         }
                         continue;
                     }
@@ -150,6 +155,7 @@ fn sequence(words: &[&str], at: &mut usize) -> Vec<Argument> {
                 *at += 1;
                 // The type may need more than the name says.
                 let name = word.strip_suffix("-float").unwrap_or(word);
+                let name = name.strip_suffix("-int").unwrap_or(name);
                 list.push(Argument {
                     name: name.to_ascii_lowercase(),
                     kind: Kind::of(word),
@@ -166,8 +172,9 @@ fn token(word: &str, words: &[&str], at: &mut usize) -> Argument {
     let mut argument = match words.get(*at) {
         Some(&"<") => {
             *at += 1;
-            let group = alternatives(words, at);
+            let mut group = alternatives(words, at);
             *at += 1;
+            group.name = format!("{}-block", word.to_ascii_lowercase());
             group
         }
         Some(&next) if !matches!(next, "[" | "]" | ">" | "|" | "...") && !is_token(next) => {
@@ -213,6 +220,9 @@ fn block(mut list: Vec<Argument>) -> Argument {
     let names: Vec<&str> = list.iter().map(|part| part.name.as_str()).collect();
     let name = match names.as_slice() {
         ["key", "value"] => "data".to_string(),
+        ["start", "end", ..] | ["start", "end-unit-block"] => "range".to_string(),
+        ["end", "unit"] => "end-unit-block".to_string(),
+        ["overflow-block", "write-operation"] => "write".to_string(),
         _ => names.join("-"),
     };
     Argument {
@@ -231,6 +241,9 @@ fn choice_name(options: &[Argument]) -> String {
         Some("NX") => "condition".to_string(),
         Some("EX") => "expiration".to_string(),
         Some("ASYNC") => "flush-type".to_string(),
+        Some("AND" | "GET") => "operation".to_string(),
+        Some("BYTE") => "unit".to_string(),
+        Some("SET") => "write-operation".to_string(),
         _ => {
             let names: Vec<&str> = options.iter().map(|option| option.name.as_str()).collect();
             names.join("-or-")

@@ -9,6 +9,7 @@ mod error;
 mod row;
 mod table;
 
+mod bitmap;
 pub mod client;
 pub mod config;
 pub mod connection;
@@ -37,6 +38,7 @@ pub use table::{CommandTable, Registered, Renamed, table};
 
 /// The rows of all families, in no particular order.
 pub const FAMILIES: &[&[Command]] = &[
+    bitmap::COMMANDS,
     client::COMMANDS,
     config::COMMANDS,
     debug::COMMANDS,

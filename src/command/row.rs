@@ -42,7 +42,7 @@ pub const ASKING: u32 = 1 << 12;
 pub const FAST: u32 = 1 << 13;
 /// Needs no authentication.
 pub const NO_AUTH: u32 = 1 << 14;
-/// May be replicated though it is not a write.
+/// May be replicated though it is not a write. Not shown by COMMAND INFO.
 pub const MAY_REPLICATE: u32 = 1 << 15;
 /// Only for sentinels.
 pub const ONLY_SENTINEL: u32 = 1 << 17;
@@ -79,7 +79,6 @@ pub const FLAG_NAMES: &[(u32, &str)] = &[
     (ASKING, "asking"),
     (FAST, "fast"),
     (NO_AUTH, "no_auth"),
-    (MAY_REPLICATE, "may_replicate"),
     (ONLY_SENTINEL, "only_sentinel"),
     (NO_ASYNC_LOADING, "no_async_loading"),
     (NO_MULTI, "no_multi"),
@@ -296,6 +295,10 @@ pub enum Group {
     Transactions,
     /// "pubsub"
     Pubsub,
+    /// "bitmap"
+    Bitmap,
+    /// "hyperloglog"
+    HyperLogLog,
 }
 
 impl Group {
@@ -314,6 +317,8 @@ impl Group {
             Group::Server => "server",
             Group::Transactions => "transactions",
             Group::Pubsub => "pubsub",
+            Group::Bitmap => "bitmap",
+            Group::HyperLogLog => "hyperloglog",
         }
     }
 }

@@ -12,6 +12,7 @@
 //! | `window` | what the loop shows to a crash report |
 //! | `process` | signals, daemonising, pid file, systemd, file limit, names |
 //! | `socket` | receiving into memory that was not cleared |
+//! | `popcount` | counting bits by the processor's instructions |
 //! | `syslog` | the system's log |
 //! | `title` | the title that `ps` shows |
 //! | `file` | syncing and replacing files |
@@ -22,6 +23,7 @@ pub mod cpu;
 pub mod crash;
 pub mod file;
 pub mod memory;
+pub mod popcount;
 pub mod process;
 pub mod socket;
 pub mod symbols;

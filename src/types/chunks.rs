@@ -102,7 +102,7 @@ impl Chunks {
     }
 
     /// The bytes from `start` to before `end`, in pieces. Panics when out of range.
-    pub fn pieces(&self, start: usize, end: usize) -> impl Iterator<Item = &[u8]> {
+    pub fn pieces(&self, start: usize, end: usize) -> impl Iterator<Item = &[u8]> + use<'_> {
         assert!(start <= end && end <= self.len());
         let mut at = start;
         std::iter::from_fn(move || {

@@ -553,71 +553,87 @@ impl Entry {
 
     /// Appends in place, when it takes no other allocation. The string is `raw` afterwards.
     pub fn try_append(&mut self, bytes: &[u8]) -> bool {
-        let old = usize::from(self.value_len);
-        let len = old + bytes.len();
-        match self.form() {
-            Form::Short | Form::Int => false,
-            Form::Embedded | Form::EmbeddedOther => {
-                let head = self.used_bytes() - old;
-                let fits = len <= BLOCK_BYTES_MAX
-                    && !is_outside(head, len)
-                    && class_bytes(head + len) == class_bytes(head + old);
-                if fits {
-                    // SAFETY: the class has room for `len` bytes after the head.
-                    unsafe {
-                        ptr::copy_nonoverlapping(bytes.as_ptr(), self.at(head + old), bytes.len())
-                    };
-                    self.value_len = len as u16;
-                    self.set_form(Form::EmbeddedOther);
-                }
-                fits
-            }
-            Form::Block => {
-                let fits = len <= BLOCK_BYTES_MAX && class_bytes(len) == class_bytes(old);
-                if fits {
-                    // SAFETY: the block's class has room for `len` bytes.
-                    unsafe {
-                        ptr::copy_nonoverlapping(
-                            bytes.as_ptr(),
-                            self.outside().add(old),
-                            bytes.len(),
-                        )
-                    };
-                    self.value_len = len as u16;
-                }
-                fits
-            }
-            Form::Chunked => {
-                self.chunks_mut().append(bytes);
-                true
-            }
-            Form::BlockOther | Form::Large => unreachable!("not of a string"),
+        if self.form() == Form::Chunked {
+            self.chunks_mut().append(bytes);
+            return true;
         }
+        let Some(end) = self.try_extend(bytes.len()) else {
+            return false;
+        };
+        // SAFETY: `end` has room for the bytes.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), end, bytes.len()) };
+        true
     }
 
-    /// Overwrites part of the string in place: inside its length, or anywhere when it is chunked.
+    /// Overwrites part of the string in place, when it takes no other allocation; a gap before it is filled with zeros.
     /// The string is `raw` afterwards.
     pub fn try_write(&mut self, offset: usize, bytes: &[u8]) -> bool {
-        let inside = offset
-            .checked_add(bytes.len())
-            .is_some_and(|end| end <= usize::from(self.value_len));
-        let target = match self.form() {
-            Form::Short | Form::Int => return false,
-            Form::Embedded | Form::EmbeddedOther if inside => {
-                self.set_form(Form::EmbeddedOther);
-                self.at(self.used_bytes() - usize::from(self.value_len))
-            }
-            Form::Block if inside => self.outside(),
-            Form::Embedded | Form::EmbeddedOther | Form::Block => return false,
-            Form::Chunked => {
-                self.chunks_mut().write(offset, bytes);
-                return true;
+        let len = usize::from(self.value_len);
+        if self.form() == Form::Chunked {
+            self.chunks_mut().write(offset, bytes);
+            return true;
+        }
+        let Some(end) = offset.checked_add(bytes.len()) else {
+            return false;
+        };
+        let added = end.saturating_sub(len);
+        let Some(old_end) = self.try_extend(added) else {
+            return false;
+        };
+        // SAFETY: the value now holds `end` bytes at least; those added begin at `old_end`.
+        unsafe {
+            old_end.write_bytes(0, added);
+            let target = old_end.sub(len).add(offset);
+            ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len());
+        }
+        true
+    }
+
+    /// The bytes of a string in one piece, to be changed in place: `None` for the other forms. The string is
+    /// `raw` afterwards.
+    pub fn bytes_mut(&mut self) -> Option<&mut [u8]> {
+        let len = usize::from(self.value_len);
+        let end = match self.form() {
+            Form::Chunked => return None,
+            Form::Short | Form::Int | Form::Embedded | Form::EmbeddedOther | Form::Block => {
+                self.try_extend(0)?
             }
             Form::BlockOther | Form::Large => unreachable!("not of a string"),
         };
-        // SAFETY: `target` holds `value_len` bytes and the range is inside them.
-        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), target.add(offset), bytes.len()) };
-        true
+        // SAFETY: the value's bytes end there, and belong to this entry.
+        Some(unsafe { std::slice::from_raw_parts_mut(end.sub(len), len) })
+    }
+
+    /// Makes a string in one piece longer, when it takes no other allocation: where the `added` bytes begin,
+    /// which the caller writes. The string is `raw` afterwards.
+    fn try_extend(&mut self, added: usize) -> Option<*mut u8> {
+        let old = usize::from(self.value_len);
+        let len = old + added;
+        if len > BLOCK_BYTES_MAX {
+            return None;
+        }
+        match self.form() {
+            Form::Short | Form::Int | Form::Chunked => None,
+            Form::Embedded | Form::EmbeddedOther => {
+                let head = self.used_bytes() - old;
+                if added > 0
+                    && (is_outside(head, len) || class_bytes(head + len) != class_bytes(head + old))
+                {
+                    return None;
+                }
+                self.value_len = len as u16;
+                self.set_form(Form::EmbeddedOther);
+                Some(self.at(head + old))
+            }
+            Form::Block => {
+                if class_bytes(len) != class_bytes(old) {
+                    return None;
+                }
+                self.value_len = len as u16;
+                Some(self.outside().wrapping_add(old))
+            }
+            Form::BlockOther | Form::Large => unreachable!("not of a string"),
+        }
     }
 
     // ---- collections -----------------------------------------------------------------------
@@ -1112,12 +1128,19 @@ mod tests {
                             assert_eq!(entry.encoding(), "raw");
                         }
                     }
-                    3 if !twin.is_empty() => {
-                        let offset = prng.below(twin.len() as u64) as usize;
-                        let end = twin.len().min(offset + prng.below(30) as usize);
-                        let bytes = vec![b'w'; end - offset];
+                    3 => {
+                        let offset = prng.below(twin.len() as u64 + 40) as usize;
+                        let bytes = vec![b'w'; prng.below(30) as usize];
                         if entry.try_write(offset, &bytes) {
+                            let end = offset + bytes.len();
+                            twin.resize(end.max(twin.len()), 0);
                             twin[offset..end].copy_from_slice(&bytes);
+                            assert_eq!(entry.encoding(), "raw");
+                        }
+                        if let Some(bytes) = entry.bytes_mut() {
+                            assert_eq!(bytes, twin);
+                            bytes.reverse();
+                            twin.reverse();
                         }
                     }
                     4 => {

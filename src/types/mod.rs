@@ -1,7 +1,7 @@
 //! Values and their encodings; no protocol, no I/O.
 //!
 //! [`entry`] is the one allocation that holds a key and its value; [`string`] what can be read of a
-//! string; [`chunks`] strings above 64 KiB; [`access`] the word that LRU and LFU keep.
+//! string; [`bitmap`] what is done with its bits; [`chunks`] strings above 64 KiB; [`access`] the word that LRU and LFU keep.
 //!
 //! A collection is small (bytes of a [`crate::container::Pack`] or [`crate::container::IntSet`] in the entry) or
 //! [`large`] (copy-on-write containers, boxed); [`body`] is what its type's file ([`hash`], [`set`], …) changes it
@@ -10,6 +10,7 @@
 //! A new type is a new [`Kind`], and every `match` on it stops compiling until it is handled.
 
 pub mod access;
+pub mod bitmap;
 pub mod body;
 pub mod chunks;
 pub mod entry;

@@ -3,6 +3,8 @@
 //! Ranges and lengths are in bytes. Source of the behaviour: Redis documentation of GETRANGE, STRLEN,
 //! OBJECT ENCODING.
 
+use std::ops::Range;
+
 use super::chunks::Chunks;
 use crate::container::PackItem;
 
@@ -112,6 +114,50 @@ impl<'a> StringRef<'a> {
             StringRef::Int(number) => each(itoa::Buffer::new().format(*number).as_bytes()),
             StringRef::Bytes(bytes) => each(bytes),
             StringRef::Chunked(chunks) => chunks.pieces(0, chunks.len()).for_each(each),
+        }
+    }
+
+    /// The same bytes, an integer's digits put into `digits`: what is read byte by byte.
+    pub fn in_bytes<'s>(self, digits: &'s mut itoa::Buffer) -> StringRef<'s>
+    where
+        'a: 's,
+    {
+        match self {
+            StringRef::Int(number) => StringRef::Bytes(digits.format(number).as_bytes()),
+            StringRef::Bytes(_) | StringRef::Chunked(_) => self,
+        }
+    }
+
+    /// The bytes of a range in pieces, in order. Panics when out of range, or for an integer: see
+    /// [`StringRef::in_bytes`].
+    pub fn pieces(self, range: Range<usize>) -> impl Iterator<Item = &'a [u8]> {
+        let (whole, chunks) = match self {
+            StringRef::Int(_) => unreachable!("an integer has no pieces"),
+            StringRef::Bytes(bytes) => (Some(&bytes[range.clone()]), None),
+            StringRef::Chunked(chunks) => (None, Some(chunks.pieces(range.start, range.end))),
+        };
+        whole.into_iter().chain(chunks.into_iter().flatten())
+    }
+
+    /// The byte at `index`. Panics when out of range.
+    pub fn byte(&self, index: usize) -> u8 {
+        match self {
+            StringRef::Int(number) => itoa::Buffer::new().format(*number).as_bytes()[index],
+            StringRef::Bytes(bytes) => bytes[index],
+            StringRef::Chunked(chunks) => chunks.byte(index),
+        }
+    }
+
+    /// Copies the bytes from `start` on into `out`, as many as there are and fit; the rest of `out` stays.
+    pub fn copy_from(self, start: usize, out: &mut [u8]) {
+        let mut digits = itoa::Buffer::new();
+        let string = self.in_bytes(&mut digits);
+        let start = start.min(string.len());
+        let end = string.len().min(start + out.len());
+        let mut at = 0;
+        for piece in string.pieces(start..end) {
+            out[at..at + piece.len()].copy_from_slice(piece);
+            at += piece.len();
         }
     }
 

@@ -20,6 +20,7 @@
 //! `PATH`; only some redis-server (7.0 or newer) is required.
 #![allow(clippy::unwrap_used)]
 
+mod bitmap;
 mod configuration;
 mod crash;
 mod differential;
