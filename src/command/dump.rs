@@ -110,7 +110,9 @@ fn restore(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErro
     if ttl < 0 {
         return Err(CommandError::text("ERR Invalid TTL value, must be >= 0"));
     }
-    let value = payload::restore(serialized).map_err(|error| match error {
+    let encodings = ctx.engine.encodings();
+    let made = payload::restore(serialized, &mut ctx.engine.keyspace, key, &encodings);
+    let value = made.map_err(|error| match error {
         PayloadError::Footer => {
             CommandError::text("ERR DUMP payload version or checksum are wrong")
         }
@@ -122,6 +124,8 @@ fn restore(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErro
         ttl => Some(ttl.saturating_add(ctx.now())),
     };
     if at.is_some_and(|at| ctx.is_past(at)) {
+        let keyspace = &mut ctx.engine.keyspace;
+        keyspace.remove(keyspace.workshop(), key);
         if exists {
             expire::delete_past(ctx, key);
         }
@@ -132,6 +136,13 @@ fn restore(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErro
     let new = match value {
         Restored::Int(number) => ctx.engine.keyspace.set_int(db, key, number, ttl),
         Restored::String(bytes) => ctx.engine.keyspace.set_string(db, key, &bytes, ttl),
+        Restored::Made => {
+            let keyspace = &mut ctx.engine.keyspace;
+            let new = keyspace.find(db, key).is_none();
+            keyspace.rename(keyspace.workshop(), key, db, key);
+            keyspace.set_expire(db, key, at);
+            new
+        }
     };
     if new {
         ctx.created(db, key.bytes);

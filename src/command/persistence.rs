@@ -190,6 +190,7 @@ pub fn debug_reload(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Co
         now: ctx.now(),
         drop_due: !ctx.engine.is_replica(),
         new_access: ctx.engine.new_access(),
+        encodings: ctx.engine.encodings(),
     };
     let mut loader = Loader::new(options).merging(merge);
     let mut decoder = Decoder::new(DecodeOptions::new(ctx.engine.keyspace.seed()));

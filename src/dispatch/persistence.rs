@@ -68,6 +68,7 @@ impl Machine {
                 now: self.engine.now(),
                 drop_due,
                 new_access: self.engine.new_access(),
+                encodings: self.engine.encodings(),
             }),
             batches: VecDeque::new(),
             applied: 0,

@@ -190,6 +190,7 @@ impl Machine {
             now,
             drop_due: false,
             new_access: engine.new_access(),
+            encodings: engine.encodings(),
         };
         self.progress.load = Some(Box::new(Load {
             keyspace,

@@ -42,7 +42,8 @@ use crate::replication::id::Id as ReplicationId;
 use crate::replication::role::Replication;
 use crate::replication::source::Stage;
 use crate::stats::Stats;
-use crate::types::{BodyMut, Entry, Kind, Value, access};
+use crate::types::limits::Encodings;
+use crate::types::{BodyMut, Entry, Kind, Limits, Value, access};
 
 /// Class of a keyspace event, as notify-keyspace-events names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -313,6 +314,27 @@ impl Engine {
             touch(entry, word, &self.config, clock, &mut self.prng);
         }
         Some(entry)
+    }
+
+    /// When collections become large.
+    pub fn encodings(&self) -> Encodings {
+        let config = &self.config;
+        Encodings {
+            hash: Limits::of(
+                config.hash_max_listpack_entries,
+                config.hash_max_listpack_value,
+            ),
+            set: Limits::of(
+                config.set_max_listpack_entries,
+                config.set_max_listpack_value,
+            ),
+            set_ints: usize::try_from(config.set_max_intset_entries).unwrap_or(0),
+            zset: Limits::of(
+                config.zset_max_listpack_entries,
+                config.zset_max_listpack_value,
+            ),
+            list: config.list_max_listpack_size,
+        }
     }
 
     /// As [`Engine::read`], of a value that must be of a type.

@@ -83,7 +83,7 @@ fn read(
         for record in batch.records() {
             match *record {
                 Record::SelectDb(db) => writeln!(out, "[offset {offset}] Selecting DB ID {db}")?,
-                Record::Resize { .. } | Record::Piece(_) => {}
+                Record::Resize { .. } | Record::Piece(_) | Record::Element(_) | Record::End => {}
                 Record::Aux { name, value } => {
                     let name = String::from_utf8_lossy(batch.bytes(name));
                     let value = String::from_utf8_lossy(batch.bytes(value));

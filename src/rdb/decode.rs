@@ -16,6 +16,7 @@ use super::{Access, Dialect, VERSION_AUX, VERSION_CHECKSUM, VERSION_MAX, VERSION
 use crate::base::crc64::crc64;
 use crate::base::hash::HashSeed;
 use crate::base::time::UnixMs;
+use crate::types::Kind;
 
 /// A batch is given out when its bytes or its records reach these.
 pub const BATCH_BYTES: usize = 256 << 10;
@@ -73,6 +74,19 @@ pub enum Record {
     Key(KeyRecord),
     /// More of the last key's string.
     Piece(Span),
+    /// An element of the last key's collection.
+    Element(Element),
+    /// The last key's collection is whole.
+    End,
+}
+
+/// An element of a collection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Element {
+    /// A member.
+    Item(Span),
+    /// A field and its value.
+    Pair(Span, Span),
 }
 
 /// A key.
@@ -104,6 +118,17 @@ pub enum Value {
         /// Bytes in all.
         length: u64,
     },
+    /// A small collection as an entry keeps it.
+    Packed {
+        /// Its type.
+        kind: Kind,
+        /// Whether it is in the type's second encoding.
+        other: bool,
+        /// Its bytes, checked.
+        bytes: Span,
+    },
+    /// A collection: [`Record::Element`]s follow, then [`Record::End`].
+    Collection(Kind),
 }
 
 /// Records and the bytes that they point into.
@@ -331,7 +356,7 @@ impl Decoder {
         match &mut self.next {
             Next::Record => self.record(reader, batch),
             Next::Rest(state) => {
-                if state.step(reader, batch)? {
+                if state.step(reader, self.options.string_bytes_max, batch)? {
                     self.next = Next::Record;
                     self.key.clear();
                 }
@@ -520,10 +545,13 @@ mod tests {
                 match *record {
                     Record::SelectDb(number) => db = number,
                     Record::Resize { .. } | Record::Aux { .. } => {}
+                    Record::Element(_) | Record::End => {}
                     Record::Key(record) => {
                         let value = match record.value {
                             Value::Int(value) => value.to_string().into_bytes(),
                             Value::String { piece, .. } => batch.bytes(piece).to_vec(),
+                            Value::Packed { bytes, .. } => batch.bytes(bytes).to_vec(),
+                            Value::Collection(_) => Vec::new(),
                         };
                         assert_eq!(record.hash, seed.hash(batch.bytes(record.key)));
                         let key = batch.bytes(record.key).to_vec();

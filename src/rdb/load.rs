@@ -5,10 +5,11 @@
 //! of records; between slices the caller looks at its clock and serves its sockets.
 
 use super::decode::{Batch, KeyRecord, Record, Value};
-use super::{Access, RdbError, RdbErrorKind};
+use super::{Access, RdbError, RdbErrorKind, make};
 use crate::base::time::UnixMs;
 use crate::keyspace::{Key, Keyspace, Ttl, is_due};
-use crate::types::{Chunks, access, entry};
+use crate::types::limits::Encodings;
+use crate::types::{Chunks, Kind, access, entry};
 
 /// Keys whose places are fetched ahead.
 const PREFETCH_KEYS: usize = 16;
@@ -25,6 +26,8 @@ pub struct LoadOptions {
     pub drop_due: bool,
     /// The access word of keys that carry no access data.
     pub new_access: u32,
+    /// When collections become large.
+    pub encodings: Encodings,
 }
 
 /// What was loaded.
@@ -72,8 +75,17 @@ pub struct Loader {
     options: LoadOptions,
     db: usize,
     long: Option<Long>,
+    open: Option<Open>,
     loaded: Loaded,
     merge: bool,
+}
+
+/// A collection that comes element by element.
+struct Open {
+    key: Vec<u8>,
+    record: KeyRecord,
+    kind: Kind,
+    left_out: bool,
 }
 
 /// A long string that comes in pieces.
@@ -92,6 +104,7 @@ impl Loader {
             options,
             db: 0,
             long: None,
+            open: None,
             loaded: Loaded::default(),
             merge: false,
         }
@@ -121,8 +134,16 @@ impl Loader {
         let records = records.get(..records_max).unwrap_or(records);
         for window in records.chunks(PREFETCH_KEYS) {
             self.prefetch(keyspace, window);
-            for record in window {
-                self.record(keyspace, batch, record)?;
+            let mut left = window;
+            while let Some(record) = left.first() {
+                let used = match record {
+                    Record::Element(_) => self.elements(keyspace, batch, left)?,
+                    record => {
+                        self.record(keyspace, batch, record)?;
+                        1
+                    }
+                };
+                left = left.get(used..).unwrap_or_default();
             }
         }
         Ok(from + records.len())
@@ -149,6 +170,8 @@ impl Loader {
         match record {
             Record::Key(record) => self.key(keyspace, batch, record),
             Record::Piece(piece) => self.piece(keyspace, batch.bytes(*piece)),
+            Record::Element(_) => Ok(()),
+            Record::End => self.end(keyspace),
             Record::SelectDb(number) => {
                 let databases = keyspace.count();
                 match usize::try_from(*number) {
@@ -199,6 +222,34 @@ impl Loader {
                 });
                 return Ok(());
             }
+            Value::Packed {
+                kind,
+                other,
+                bytes: body,
+            } => {
+                if left_out {
+                    self.leave_out(bytes);
+                    return Ok(());
+                }
+                let value = entry::Value::Packed(kind, batch.bytes(body), other);
+                self.set_access(keyspace, record);
+                make::packed(
+                    keyspace,
+                    key_of(bytes, record),
+                    value,
+                    &self.options.encodings,
+                );
+                return self.place(keyspace, bytes, record);
+            }
+            Value::Collection(kind) => {
+                self.open = Some(Open {
+                    key: bytes.to_vec(),
+                    record: *record,
+                    kind,
+                    left_out,
+                });
+                return Ok(());
+            }
         };
         if left_out {
             self.leave_out(bytes);
@@ -215,25 +266,73 @@ impl Loader {
         record: &KeyRecord,
         value: entry::Value<'_>,
     ) -> Result<(), RdbError> {
-        let key = Key {
-            bytes,
-            hash: record.hash,
-        };
         let ttl = record.expire_at_ms.map_or(Ttl::None, Ttl::At);
+        self.set_access(keyspace, record);
+        if !keyspace.store(self.db, key_of(bytes, record), value, ttl) && !self.merge {
+            return Err(refusal(RdbErrorKind::DuplicateKey, bytes, record));
+        }
+        self.loaded.keys += 1;
+        Ok(())
+    }
+
+    fn set_access(&self, keyspace: &mut Keyspace, record: &KeyRecord) {
         let now = self.options.now;
         keyspace.set_new_access(match record.access {
             Access::Unknown => self.options.new_access,
             Access::Idle(seconds) => access::lru_word_of_idle(seconds, now),
             Access::Frequency(counter) => access::lfu_word(counter, now),
         });
-        if !keyspace.store(self.db, key, value, ttl) && !self.merge {
-            return Err(RdbError {
-                kind: RdbErrorKind::DuplicateKey,
-                offset: record.offset,
-                key: Some(bytes.to_vec()),
-            });
+    }
+
+    /// Elements of the open collection; how many.
+    fn elements(
+        &mut self,
+        keyspace: &mut Keyspace,
+        batch: &Batch,
+        records: &[Record],
+    ) -> Result<usize, RdbError> {
+        let Some(open) = &self.open else {
+            unreachable!("a decoder gives elements only behind their key");
+        };
+        if open.left_out {
+            let others = records
+                .iter()
+                .position(|record| !matches!(record, Record::Element(_)));
+            return Ok(others.unwrap_or(records.len()));
         }
-        self.loaded.keys += 1;
+        self.set_access(keyspace, &open.record);
+        let (key, encodings) = (key_of(&open.key, &open.record), &self.options.encodings);
+        make::elements(keyspace, key, open.kind, batch, records, encodings)
+            .map_err(|kind| refusal(kind, &open.key, &open.record))
+    }
+
+    /// The open collection is whole. One without elements is left out, as Redis does.
+    fn end(&mut self, keyspace: &mut Keyspace) -> Result<(), RdbError> {
+        match self.open.take() {
+            Some(open) if open.left_out => {
+                self.leave_out(&open.key);
+                Ok(())
+            }
+            Some(open) => self.place(keyspace, &open.key, &open.record),
+            None => Ok(()),
+        }
+    }
+
+    /// Moves what was made in the workshop to its place.
+    fn place(
+        &mut self,
+        keyspace: &mut Keyspace,
+        bytes: &[u8],
+        record: &KeyRecord,
+    ) -> Result<(), RdbError> {
+        let key = key_of(bytes, record);
+        if keyspace.find(self.db, key).is_some() && !self.merge {
+            return Err(refusal(RdbErrorKind::DuplicateKey, bytes, record));
+        }
+        if keyspace.rename(keyspace.workshop(), key, self.db, key) {
+            keyspace.set_expire(self.db, key, record.expire_at_ms);
+            self.loaded.keys += 1;
+        }
         Ok(())
     }
 
@@ -297,6 +396,21 @@ impl Loader {
     }
 }
 
+fn key_of<'k>(bytes: &'k [u8], record: &KeyRecord) -> Key<'k> {
+    Key {
+        bytes,
+        hash: record.hash,
+    }
+}
+
+fn refusal(kind: RdbErrorKind, key: &[u8], record: &KeyRecord) -> RdbError {
+    RdbError {
+        kind,
+        offset: record.offset,
+        key: Some(key.to_vec()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -308,10 +422,21 @@ mod tests {
     const NOW: UnixMs = 1_800_000_000_000;
 
     fn options(drop_due: bool) -> LoadOptions {
+        let limits = crate::types::Limits {
+            entries: 4,
+            value: 64,
+        };
         LoadOptions {
             now: NOW,
             drop_due,
             new_access: 77,
+            encodings: Encodings {
+                hash: limits,
+                set: limits,
+                set_ints: 8,
+                zset: limits,
+                list: -2,
+            },
         }
     }
 

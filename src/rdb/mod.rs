@@ -44,7 +44,7 @@
 //! # Reading order
 //!
 //! `lzf` compression; `encode` a snapshot into chunks; `value` one row and one file per type of
-//! value; `decode` chunks into batches of records; `load` batches into a keyspace in slices;
+//! value; `decode` chunks into batches of records; `load` batches into a keyspace in slices, `make` collections there;
 //! `payload` DUMP and RESTORE; `check` what `redis-check-rdb` prints.
 //! A new type of value: its file under `value/`, its row in `value::TYPES`, its arm in
 //! `encode::entry` (which does not compile without it).
@@ -59,6 +59,7 @@ pub mod encode;
 pub mod error;
 pub mod load;
 pub mod lzf;
+mod make;
 pub mod payload;
 mod reader;
 pub mod value;

@@ -3,9 +3,11 @@
 use super::decode::{Batch, Record, STRING_BYTES_MAX, Value};
 use super::encode::{EncodeOptions, Encoder, Progress};
 use super::reader::Reader;
-use super::{Dialect, RdbErrorKind, VERSION, VERSION_MAX, VERSION_VALKEY, value};
+use super::{Dialect, RdbErrorKind, VERSION, VERSION_MAX, VERSION_VALKEY, make, value};
 use crate::base::crc64::crc64;
-use crate::types::ValueRef;
+use crate::keyspace::{Key, Keyspace};
+use crate::types::limits::Encodings;
+use crate::types::{ValueRef, entry};
 
 /// Version and checksum.
 pub const FOOTER_BYTES: usize = 10;
@@ -17,6 +19,8 @@ pub enum Restored {
     Int(i64),
     /// A string.
     String(Vec<u8>),
+    /// A collection: it stands in the workshop, under the key.
+    Made,
 }
 
 /// Why a payload was refused.
@@ -83,16 +87,31 @@ pub fn verify(payload: &[u8]) -> Result<(Dialect, &[u8]), PayloadError> {
     }
 }
 
-/// The value of a payload. Memory is bounded by what the payload stands for.
-pub fn restore(payload: &[u8]) -> Result<Restored, PayloadError> {
+/// The value of a payload; a collection is made in the keyspace's workshop under `key`. Memory is bounded by what the
+/// payload stands for.
+pub fn restore(
+    payload: &[u8],
+    keyspace: &mut Keyspace,
+    key: Key<'_>,
+    encodings: &Encodings,
+) -> Result<Restored, PayloadError> {
     let (dialect, body) = verify(payload)?;
-    read(dialect, body).map_err(|stop| match stop {
-        super::reader::Stop::Bad(kind) => PayloadError::Value(kind),
-        super::reader::Stop::Missing(_) => PayloadError::Value(RdbErrorKind::Truncated),
+    read(dialect, body, keyspace, key, encodings).map_err(|stop| {
+        keyspace.remove(keyspace.workshop(), key);
+        match stop {
+            super::reader::Stop::Bad(kind) => PayloadError::Value(kind),
+            super::reader::Stop::Missing(_) => PayloadError::Value(RdbErrorKind::Truncated),
+        }
     })
 }
 
-fn read(dialect: Dialect, body: &[u8]) -> Result<Restored, super::reader::Stop> {
+fn read(
+    dialect: Dialect,
+    body: &[u8],
+    keyspace: &mut Keyspace,
+    key: Key<'_>,
+    encodings: &Encodings,
+) -> Result<Restored, super::reader::Stop> {
     let mut reader = Reader::new(body);
     let code = reader.byte()?;
     let row = value::find(code, dialect).ok_or(RdbErrorKind::UnknownType(code))?;
@@ -102,17 +121,27 @@ fn read(dialect: Dialect, body: &[u8]) -> Result<Restored, super::reader::Stop> 
         .ok_or(RdbErrorKind::UnsupportedType { code, name })?;
     let mut batch = Batch::default();
     let started = start(&mut reader, STRING_BYTES_MAX, &mut batch)?;
-    let mut string = match started.value {
+    let (mut string, mut collection) = (Vec::new(), None);
+    match started.value {
         Value::Int(value) => return whole(reader, Restored::Int(value)),
-        Value::String { piece, .. } => batch.bytes(piece).to_vec(),
-    };
+        Value::String { piece, .. } => string.extend_from_slice(batch.bytes(piece)),
+        Value::Packed { kind, other, bytes } => {
+            let value = entry::Value::Packed(kind, batch.bytes(bytes), other);
+            make::packed(keyspace, key, value, encodings);
+            return whole(reader, Restored::Made);
+        }
+        Value::Collection(kind) => collection = Some(kind),
+    }
     let mut rest = started.rest;
     while let Some(state) = &mut rest {
         batch.clear();
         // A step reads from where the reader is, and counts what it misses from there.
         let mut here = Reader::new(reader.rest());
-        let done = state.step(&mut here, &mut batch)?;
+        let done = state.step(&mut here, STRING_BYTES_MAX, &mut batch)?;
         reader.take_some(here.used());
+        if let Some(kind) = collection {
+            make::elements(keyspace, key, kind, &batch, batch.records(), encodings)?;
+        }
         for record in batch.records() {
             if let Record::Piece(piece) = record {
                 string.extend_from_slice(batch.bytes(*piece));
@@ -122,7 +151,13 @@ fn read(dialect: Dialect, body: &[u8]) -> Result<Restored, super::reader::Stop> 
             rest = None;
         }
     }
-    whole(reader, Restored::String(string))
+    match collection {
+        None => whole(reader, Restored::String(string)),
+        Some(_) if keyspace.find(keyspace.workshop(), key).is_none() => {
+            Err(RdbErrorKind::Value("an empty collection").into())
+        }
+        Some(_) => whole(reader, Restored::Made),
+    }
 }
 
 /// Nothing may follow the value.
@@ -136,7 +171,69 @@ fn whole(reader: Reader<'_>, restored: Restored) -> Result<Restored, super::read
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::StringRef;
+    use crate::types::{HashRef, Kind, Limits, StringRef, Value};
+
+    const ENCODINGS: Encodings = Encodings {
+        hash: Limits {
+            entries: 4,
+            value: 64,
+        },
+        set: Limits {
+            entries: 4,
+            value: 64,
+        },
+        set_ints: 8,
+        zset: Limits {
+            entries: 4,
+            value: 64,
+        },
+        list: -2,
+    };
+
+    /// What RESTORE makes of a payload of a string.
+    fn restore(payload: &[u8]) -> Result<Restored, PayloadError> {
+        let mut keyspace = Keyspace::new(1, 3);
+        let key = keyspace.key(b"key");
+        super::restore(payload, &mut keyspace, key, &ENCODINGS)
+    }
+
+    #[test]
+    fn hashes_come_back() {
+        let mut keyspace = Keyspace::new(1, 3);
+        let (key, copy) = (keyspace.key(b"key"), keyspace.key(b"copy"));
+        for fields in [1, 4, 5, 3000] {
+            let empty = Value::Packed(Kind::Hash, &crate::container::Pack::EMPTY, false);
+            let (body, _) = keyspace.body_or_new(0, key, empty);
+            let mut hash = crate::types::HashMut::new(body, ENCODINGS.hash);
+            for field in 0..fields {
+                hash.set(format!("field:{field}").as_bytes(), b"7");
+            }
+            drop(hash);
+            let payload = dump(ValueRef::of(keyspace.find(0, key).unwrap()), true);
+            let restored = super::restore(&payload, &mut keyspace, copy, &ENCODINGS);
+            assert_eq!(restored, Ok(Restored::Made));
+            let workshop = keyspace.workshop();
+            assert!(keyspace.rename(workshop, copy, 0, copy));
+            let (from, to) = (
+                keyspace.find(0, key).unwrap(),
+                keyspace.find(0, copy).unwrap(),
+            );
+            assert_eq!(from.encoding(), to.encoding());
+            assert_eq!(HashRef::of(to).len(), fields);
+            HashRef::of(from).for_each(|field, value| {
+                let found = HashRef::of(to).get(field.as_bytes(&mut Vec::new()));
+                assert!(found.unwrap().equals(value.as_bytes(&mut Vec::new())));
+            });
+            for end in 0..(payload.len() - FOOTER_BYTES).min(300) {
+                let body = &payload[..end];
+                let mut cut = body.to_vec();
+                cut.extend_from_slice(&11u16.to_le_bytes());
+                cut.extend_from_slice(&crc64(0, &cut).to_le_bytes());
+                assert!(super::restore(&cut, &mut keyspace, copy, &ENCODINGS).is_err());
+                assert!(keyspace.is_empty(workshop));
+            }
+        }
+    }
 
     /// What redis-server 7.0 answers to DUMP of "hello", and valkey-server 9.1.
     const HELLO_7: &[u8] = b"\x00\x05hello\n\x00";

@@ -201,6 +201,13 @@ impl<'a> HashMut<'a> {
         self.body.enlarge(HashTable { fields });
     }
 
+    /// Makes a small hash large that has more fields than the limits allow.
+    pub fn fit(&mut self) {
+        if matches!(self.get(), HashRef::Pack(_)) && self.get().len() > self.limits.entries {
+            self.enlarge();
+        }
+    }
+
     fn table(&mut self) -> (&mut HashTable, &mut Domain) {
         match self.body.large() {
             Some((Large::Hash(table), domain)) => (table, domain),

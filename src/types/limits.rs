@@ -9,6 +9,21 @@ pub struct Limits {
     pub value: usize,
 }
 
+/// The bounds of all types' small encodings.
+#[derive(Clone, Copy, Debug)]
+pub struct Encodings {
+    /// Hashes: fields, and the longest field or value.
+    pub hash: Limits,
+    /// Sets as packs.
+    pub set: Limits,
+    /// Members of a set of integers.
+    pub set_ints: usize,
+    /// Sorted sets.
+    pub zset: Limits,
+    /// `list-max-listpack-size`: elements of a list's chunk, or -1 to -5 for 4 to 64 KiB.
+    pub list: i64,
+}
+
 impl Limits {
     /// From directives, which are not negative.
     pub fn of(entries: i64, value: i64) -> Limits {

@@ -6,6 +6,8 @@
 //!
 //! To add a type: a file with its state, an arm in [`State`], `start: Some(…)` in its row.
 
+mod blob;
+pub(super) mod collection;
 pub(super) mod string;
 
 use super::Dialect;
@@ -51,13 +53,21 @@ pub(super) struct Started {
 pub(super) enum State {
     /// A long string.
     String(string::State),
+    /// A collection that comes element by element.
+    Collection(collection::State),
 }
 
 impl State {
-    /// Reads on; true when the value is whole.
-    pub fn step(&mut self, reader: &mut Reader<'_>, batch: &mut Batch) -> Result<bool, Stop> {
+    /// Reads on, strings bounded by `bytes_max`; true when the value is whole.
+    pub fn step(
+        &mut self,
+        reader: &mut Reader<'_>,
+        bytes_max: u64,
+        batch: &mut Batch,
+    ) -> Result<bool, Stop> {
         match self {
             State::String(state) => state.step(reader, batch),
+            State::Collection(state) => state.step(reader, bytes_max, batch),
         }
     }
 }
@@ -86,24 +96,34 @@ const fn row(code: u8, under: Under, name: &'static str, start: Option<Start>) -
 pub const TYPES: &[Type] = &[
     row(STRING, Under::Both, "string", Some(string::start)),
     row(1, Under::Both, "list-linked", None),
-    row(2, Under::Both, "set-hashtable", None),
+    row(SET, Under::Both, "set-hashtable", None),
     row(3, Under::Both, "zset-v1", None),
-    row(4, Under::Both, "hash-hashtable", None),
+    row(HASH, Under::Both, "hash-hashtable", Some(collection::hash)),
     row(5, Under::Both, "zset-v2", None),
     row(6, Under::Both, "module-pre-release", None),
     row(7, Under::Both, "module-value", None),
-    row(9, Under::Both, "hash-zipmap", None),
+    row(9, Under::Both, "hash-zipmap", Some(collection::hash_zipmap)),
     row(10, Under::Both, "list-ziplist", None),
     row(11, Under::Both, "set-intset", None),
     row(12, Under::Both, "zset-ziplist", None),
-    row(13, Under::Both, "hash-ziplist", None),
+    row(
+        13,
+        Under::Both,
+        "hash-ziplist",
+        Some(collection::hash_ziplist),
+    ),
     row(14, Under::Both, "quicklist", None),
     row(15, Under::Both, "stream", None),
-    row(16, Under::Both, "hash-listpack", None),
+    row(
+        HASH_LISTPACK,
+        Under::Both,
+        "hash-listpack",
+        Some(collection::hash_pack),
+    ),
     row(17, Under::Both, "zset-listpack", None),
     row(18, Under::Both, "quicklist-v2", None),
     row(19, Under::Both, "stream-v2", None),
-    row(20, Under::Both, "set-listpack", None),
+    row(SET_LISTPACK, Under::Both, "set-listpack", None),
     row(21, Under::Both, "stream-v3", None),
     row(22, Under::Redis, "hash-hashtable-md-pre-release", None),
     row(22, Under::Valkey, "hash-v2", None),

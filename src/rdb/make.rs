@@ -1,0 +1,66 @@
+//! Makes collections from a decoder's records, in the keyspace's workshop; the caller moves them to their place.
+
+use super::RdbErrorKind;
+use super::decode::{Batch, Element, Record};
+use crate::container::Pack;
+use crate::keyspace::{Key, Keyspace, Ttl};
+use crate::types::limits::Encodings;
+use crate::types::{HashMut, Kind, Value};
+
+const DUPLICATE: RdbErrorKind = RdbErrorKind::Value("an element stands twice in a value");
+const SHAPE: RdbErrorKind = RdbErrorKind::Value("an element of another type of value");
+
+/// Stores a small collection, whose bytes are checked; one beyond today's limits becomes large.
+pub(super) fn packed(
+    keyspace: &mut Keyspace,
+    key: Key<'_>,
+    value: Value<'_>,
+    encodings: &Encodings,
+) {
+    let (workshop, kind) = (keyspace.workshop(), value.kind());
+    keyspace.store(workshop, key, value, Ttl::None);
+    let Some(body) = keyspace.body(workshop, key) else {
+        return;
+    };
+    match kind {
+        Kind::Hash => HashMut::new(body, encodings.hash).fit(),
+        Kind::String | Kind::Set => {}
+    }
+}
+
+/// Adds the elements that `records` begin with; how many these are.
+pub(super) fn elements(
+    keyspace: &mut Keyspace,
+    key: Key<'_>,
+    kind: Kind,
+    batch: &Batch,
+    records: &[Record],
+    encodings: &Encodings,
+) -> Result<usize, RdbErrorKind> {
+    let elements = records.iter().map_while(|record| match record {
+        Record::Element(element) => Some(*element),
+        _ => None,
+    });
+    if !matches!(records.first(), Some(Record::Element(_))) {
+        return Ok(0);
+    }
+    let empty = Value::Packed(kind, &Pack::EMPTY, false);
+    let (body, _) = keyspace.body_or_new(keyspace.workshop(), key, empty);
+    let mut count = 0;
+    match kind {
+        Kind::Hash => {
+            let mut hash = HashMut::new(body, encodings.hash);
+            for element in elements {
+                let Element::Pair(field, value) = element else {
+                    return Err(SHAPE);
+                };
+                if !hash.set(batch.bytes(field), batch.bytes(value)) {
+                    return Err(DUPLICATE);
+                }
+                count += 1;
+            }
+        }
+        Kind::String | Kind::Set => return Err(SHAPE),
+    }
+    Ok(count)
+}

@@ -1,0 +1,237 @@
+//! Collections: a small one is one string (a *blob*, in one of several compact encodings), a large one comes element by
+//! element.
+//!
+//! A blob in the encoding that this server keeps is given whole, once it is checked; one in an older encoding, or too
+//! long for an entry, as elements. Whether a large collection stays large is the loader's business.
+
+use std::hash::{DefaultHasher, Hasher};
+
+use super::Started;
+use super::blob;
+use crate::container::Pack;
+use crate::rdb::decode::{Batch, Element, Record, Value};
+use crate::rdb::error::RdbErrorKind;
+use crate::rdb::reader::{Reader, Span, Stop};
+use crate::types::Kind;
+use crate::types::entry::BLOCK_BYTES_MAX;
+
+/// Elements that one step gives at most.
+const STEP: usize = 64;
+
+/// What an element is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// A string.
+    #[allow(dead_code, reason = "sets and lists are to come")]
+    Item,
+    /// Two strings.
+    Pair,
+}
+
+/// The rest of a collection.
+#[derive(Debug)]
+pub(crate) enum State {
+    /// So many elements follow in the stream.
+    Stream { left: u64, shape: Shape },
+    /// The strings of these elements, taken from a blob.
+    Blob {
+        strings: std::vec::IntoIter<Vec<u8>>,
+        shape: Shape,
+    },
+}
+
+impl State {
+    /// Gives some elements; true when they were the last.
+    pub fn step(
+        &mut self,
+        reader: &mut Reader<'_>,
+        bytes_max: u64,
+        batch: &mut Batch,
+    ) -> Result<bool, Stop> {
+        match self {
+            State::Stream { left, shape } => {
+                for given in 0..STEP {
+                    if *left == 0 {
+                        batch.records.push(Record::End);
+                        return Ok(true);
+                    }
+                    let (before, bytes) = (*reader, batch.bytes.len());
+                    match element(reader, *shape, bytes_max, batch) {
+                        Ok(element) => batch.records.push(Record::Element(element)),
+                        Err(Stop::Missing(_)) if given > 0 => {
+                            // What is whole is given; the next step begins here.
+                            *reader = before;
+                            batch.bytes.truncate(bytes);
+                            return Ok(false);
+                        }
+                        Err(stop) => return Err(stop),
+                    }
+                    *left -= 1;
+                }
+                Ok(false)
+            }
+            State::Blob { strings, shape } => {
+                for _ in 0..STEP {
+                    let Some(first) = strings.next() else {
+                        batch.records.push(Record::End);
+                        return Ok(true);
+                    };
+                    let first = push(batch, &first);
+                    let element = match shape {
+                        Shape::Item => Element::Item(first),
+                        Shape::Pair => {
+                            let second = strings.next().ok_or(DAMAGED)?;
+                            Element::Pair(first, push(batch, &second))
+                        }
+                    };
+                    batch.records.push(Record::Element(element));
+                }
+                Ok(false)
+            }
+        }
+    }
+}
+
+const DAMAGED: RdbErrorKind = RdbErrorKind::Value("a compact value is damaged");
+
+fn push(batch: &mut Batch, bytes: &[u8]) -> Span {
+    let start = batch.bytes.len();
+    batch.bytes.extend_from_slice(bytes);
+    Span::since(start, &batch.bytes)
+}
+
+fn element(
+    reader: &mut Reader<'_>,
+    shape: Shape,
+    bytes_max: u64,
+    batch: &mut Batch,
+) -> Result<Element, Stop> {
+    let first = reader.string(bytes_max, &mut batch.bytes)?;
+    Ok(match shape {
+        Shape::Item => Element::Item(first),
+        Shape::Pair => Element::Pair(first, reader.string(bytes_max, &mut batch.bytes)?),
+    })
+}
+
+fn rest(kind: Kind, state: State) -> Started {
+    Started {
+        value: Value::Collection(kind),
+        rest: Some(super::State::Collection(state)),
+    }
+}
+
+/// A number of elements, then these.
+fn stream(reader: &mut Reader<'_>, kind: Kind, shape: Shape) -> Result<Started, Stop> {
+    let left = reader.length()?;
+    Ok(rest(kind, State::Stream { left, shape }))
+}
+
+/// A blob whose strings become elements.
+fn strings(kind: Kind, shape: Shape, strings: Vec<Vec<u8>>) -> Started {
+    let strings = strings.into_iter();
+    rest(kind, State::Blob { strings, shape })
+}
+
+fn packed(kind: Kind, other: bool, bytes: Span) -> Started {
+    let value = Value::Packed { kind, other, bytes };
+    Started { value, rest: None }
+}
+
+/// A pack of elements that must differ in their first string.
+fn pack(
+    reader: &mut Reader<'_>,
+    bytes_max: u64,
+    batch: &mut Batch,
+    kind: Kind,
+    shape: Shape,
+) -> Result<Started, Stop> {
+    let blob = reader.string(bytes_max, &mut batch.bytes)?;
+    let found = Pack::check(batch.bytes(blob)).map_err(|_| DAMAGED)?;
+    let step = match shape {
+        Shape::Item => 1,
+        Shape::Pair => 2,
+    };
+    if !found.len().is_multiple_of(step) || !are_distinct(found, step) {
+        return Err(DAMAGED.into());
+    }
+    if found.bytes_len() <= BLOCK_BYTES_MAX && !found.is_empty() {
+        return Ok(packed(kind, false, blob));
+    }
+    let texts = found.iter().map(|item| {
+        let mut text = Vec::with_capacity(item.len());
+        item.push_to(&mut text);
+        text
+    });
+    Ok(strings(kind, shape, texts.collect()))
+}
+
+/// Whether every `step`-th element differs from all others.
+fn are_distinct(pack: Pack<'_>, step: usize) -> bool {
+    let mut hashes: Vec<u64> = pack
+        .iter()
+        .step_by(step)
+        .map(|item| {
+            let mut hasher = DefaultHasher::new();
+            hasher.write(item.as_bytes(&mut [0; 20]));
+            hasher.finish()
+        })
+        .collect();
+    hashes.sort_unstable();
+    if hashes.is_sorted_by(|a, b| a < b) {
+        return true;
+    }
+    let mut texts: Vec<Vec<u8>> = Vec::new();
+    for item in pack.iter().step_by(step) {
+        let mut text = Vec::new();
+        item.push_to(&mut text);
+        texts.push(text);
+    }
+    texts.sort_unstable();
+    texts.is_sorted_by(|a, b| a < b)
+}
+
+// ---- one for each type's row ----------------------------------------------------------------
+
+pub(super) fn hash(reader: &mut Reader<'_>, _: u64, _: &mut Batch) -> Result<Started, Stop> {
+    stream(reader, Kind::Hash, Shape::Pair)
+}
+
+pub(super) fn hash_pack(
+    reader: &mut Reader<'_>,
+    bytes_max: u64,
+    batch: &mut Batch,
+) -> Result<Started, Stop> {
+    pack(reader, bytes_max, batch, Kind::Hash, Shape::Pair)
+}
+
+pub(super) fn hash_ziplist(
+    reader: &mut Reader<'_>,
+    bytes_max: u64,
+    batch: &mut Batch,
+) -> Result<Started, Stop> {
+    let found = older(reader, bytes_max, batch, blob::ziplist)?;
+    Ok(strings(Kind::Hash, Shape::Pair, found))
+}
+
+pub(super) fn hash_zipmap(
+    reader: &mut Reader<'_>,
+    bytes_max: u64,
+    batch: &mut Batch,
+) -> Result<Started, Stop> {
+    let found = older(reader, bytes_max, batch, blob::zipmap)?;
+    Ok(strings(Kind::Hash, Shape::Pair, found))
+}
+
+/// The strings of a blob in an encoding that Redis writes no more.
+fn older(
+    reader: &mut Reader<'_>,
+    bytes_max: u64,
+    batch: &mut Batch,
+    parse: fn(&[u8]) -> Option<Vec<Vec<u8>>>,
+) -> Result<Vec<Vec<u8>>, Stop> {
+    let start = batch.bytes.len();
+    let blob = reader.string(bytes_max, &mut batch.bytes)?;
+    let found = parse(batch.bytes(blob)).ok_or(DAMAGED)?;
+    batch.bytes.truncate(start);
+    Ok(found)
+}
