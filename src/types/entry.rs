@@ -665,9 +665,9 @@ impl Entry {
         let (start, old) = self.packed_mut();
         let tail = old - at - removed;
         let len = at + inserted.len() + tail;
-        let head = self.used_bytes() - old;
         let fits = match self.form() {
             Form::Embedded | Form::EmbeddedOther => {
+                let head = self.used_bytes() - old;
                 len <= BLOCK_BYTES_MAX
                     && !is_outside(head, len)
                     && class_bytes(head + len) == class_bytes(head + old)
@@ -901,7 +901,7 @@ impl Entry {
     /// # Safety
     /// The allocation has room for the body of `form`; the old body owns nothing but `spare`.
     unsafe fn write_body(&mut self, value: Value<'_>, form: Form, spare: Option<*mut u8>) {
-        self.set_form(form);
+        self.set_tag(self.tag() & !0x3f | value.kind().bits() | form.bits());
         let body = self.at(self.key_offset() + self.key_bytes());
         // SAFETY: the caller's promise.
         unsafe {

@@ -9,6 +9,7 @@ use redoxide::dispatch::{LinkFacts, Machine};
 use redoxide::engine::{Action, LinkId, SaveJob, SyncJob};
 use redoxide::rdb::decode::{Batch, Decoded, Decoder};
 use redoxide::rdb::encode::{Progress, encode_snapshot};
+use redoxide::types::{StringRef, ValueRef};
 
 use super::host::{self, SimHost};
 
@@ -188,7 +189,7 @@ impl Node {
         for db in 0..keyspace.count() {
             keyspace.for_each(db, |entry| {
                 let mut value = Vec::new();
-                entry.string().push_to(&mut value);
+                push_value(ValueRef::of(entry), &mut value);
                 contents.insert((db, entry.key().to_vec()), (value, entry.expire_at()));
             });
         }
@@ -247,4 +248,23 @@ fn load(machine: &mut Machine, host: &mut SimHost, file: &[u8]) {
             }
         }
     }
+}
+
+/// A value's content, the same for equal values whatever order their node keeps them in.
+fn push_value(value: ValueRef<'_>, out: &mut Vec<u8>) {
+    let mut parts: Vec<Vec<u8>> = Vec::new();
+    let text = |string: StringRef<'_>| {
+        let mut text = string.len().to_le_bytes().to_vec();
+        string.push_to(&mut text);
+        text
+    };
+    match value {
+        ValueRef::String(string) => return string.push_to(out),
+        ValueRef::Set(set) => set.for_each(|member| parts.push(text(member))),
+        ValueRef::Hash(hash) => {
+            hash.for_each(|field, value| parts.push([text(field), text(value)].concat()));
+        }
+    }
+    parts.sort_unstable();
+    out.extend(parts.concat());
 }

@@ -218,7 +218,8 @@ impl World {
         let number = self.prng.below(1000).to_string();
         let ms = (1 + self.prng.below(3000)).to_string();
         let long = "x".repeat(self.prng.below(300) as usize);
-        match self.prng.below(26) {
+        let field = format!("f{}", self.prng.below(200));
+        match self.prng.below(32) {
             0..4 => command(out, &["SET", &key, &number]),
             4 => command(out, &["SET", &key, &long]),
             5..8 => command(out, &["SET", &key, &number, "PX", &ms]),
@@ -245,6 +246,11 @@ impl World {
                 _ => command(out, &["GETDEL", &key]),
             },
             24 => command(out, &["BGSAVE"]),
+            25..29 => {
+                let value = &long[..long.len() / 4];
+                command(out, &["HSET", &key, &field, &number, &other, value]);
+            }
+            29..31 => command(out, &["HDEL", &key, &field, &other]),
             _ => command(out, &["EXPIREAT", &key, "1"]),
         }
     }

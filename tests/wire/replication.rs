@@ -66,8 +66,9 @@ fn contents(server: &Server) -> Vec<(usize, String, Value, Value, Value)> {
         for keys in keys.chunks(1000) {
             let mut requests = Vec::new();
             for key in keys {
-                for command in ["TYPE", "GET", "PEXPIRETIME"] {
-                    push_request(&mut requests, &[command, key]);
+                for command in ["TYPE", "DEBUG DIGEST-VALUE", "PEXPIRETIME"] {
+                    let words: Vec<&str> = command.split(' ').chain([key.as_str()]).collect();
+                    push_request(&mut requests, &words);
                 }
             }
             client.send(&requests);
@@ -195,6 +196,13 @@ fn fill(server: &Server, keys: usize) {
     }
     client.text("SET number 12345");
     client.text("SET text \"some text that is a little longer than forty-four bytes\" EX 10000");
+    for hash in ["small", "large"] {
+        let fields = if hash == "small" { 3 } else { 1000 };
+        let pairs: Vec<String> = (0..fields)
+            .map(|field| format!("f{field} v{field}"))
+            .collect();
+        client.text(&format!("HSET {hash} {}", pairs.join(" ")));
+    }
     client.text("SELECT 3");
     client.text("SET k1 three PX 77777777");
     client.text("SELECT 0");
@@ -225,6 +233,13 @@ fn change(server: &Server) {
         "COPY k9 k10 REPLACE",
         "SETRANGE k11 5 yyy",
         "MSETNX n1 1 n2 2",
+        "HSET small f1 other f9 new",
+        "HDEL large f1 f2 f3",
+        "HSET brief:hash a 1",
+        "HDEL brief:hash a",
+        "RENAME large moved",
+        "COPY moved large",
+        "EXPIRE small 1000",
     ] {
         let reply = client.text(line);
         assert!(!reply.starts_with("(error)"), "{line}: {reply}");
