@@ -230,6 +230,10 @@ impl Digest {
                 self.mix(&0_u32.to_be_bytes());
                 self.mix(value.as_bytes(&mut scratch));
             }
+            ValueRef::List(list) => {
+                self.mix(&1_u32.to_be_bytes());
+                list.for_each(|item| self.mix(item.as_bytes(&mut scratch)));
+            }
             ValueRef::Set(set) => {
                 self.mix(&2_u32.to_be_bytes());
                 set.for_each(|member| self.add(member.as_bytes(&mut scratch)));

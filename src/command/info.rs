@@ -545,6 +545,7 @@ fn keysizes(ctx: &mut Context<'_>, out: &mut String) {
                 .collect();
             let what = match kind {
                 Kind::String => "strings_sizes",
+                Kind::List => "lists_items",
                 Kind::Set => "sets_items",
                 Kind::Hash => "hashes_items",
             };

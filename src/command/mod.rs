@@ -23,6 +23,7 @@ mod hash;
 pub mod info;
 pub mod introspection;
 mod lcs;
+mod list;
 pub mod monitoring;
 mod object;
 pub mod persistence;
@@ -52,6 +53,7 @@ pub const FAMILIES: &[&[Command]] = &[
     expire::COMMANDS,
     generic::COMMANDS,
     hash::COMMANDS,
+    list::COMMANDS,
     object::COMMANDS,
     persistence::COMMANDS,
     string::COMMANDS,

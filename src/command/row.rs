@@ -261,6 +261,19 @@ impl KeySpec {
             notes: "",
         }
     }
+    /// As many keys as argument `index` says, behind it.
+    pub const fn numbered(index: i32, flags: u32) -> KeySpec {
+        KeySpec {
+            begin: Begin::Index(index),
+            find: Find::KeyNum {
+                at: 0,
+                first: 1,
+                step: 1,
+            },
+            flags,
+            notes: "",
+        }
+    }
     /// The same with a note for COMMAND INFO.
     pub const fn notes(mut self, notes: &'static str) -> KeySpec {
         self.notes = notes;

@@ -190,7 +190,7 @@ directives! {
     lfu_decay_time: i64 = 1, "lfu-decay-time", Range(0, I32_MAX), 0, Works;
     lfu_log_factor: i64 = 10, "lfu-log-factor", Range(0, I32_MAX), 0, Works;
     list_compress_depth: i64 = 0, "list-compress-depth", Range(0, I32_MAX), 0, StoredOnly;
-    list_max_listpack_size: i64 = -2, "list-max-listpack-size" | "list-max-ziplist-size", Range(I32_MIN, I32_MAX), 0, StoredOnly;
+    list_max_listpack_size: i64 = -2, "list-max-listpack-size" | "list-max-ziplist-size", Range(I32_MIN, I32_MAX), 0, Works;
     loading_process_events_interval_bytes: i64 = 524288, "loading-process-events-interval-bytes", Range(1024, I32_MAX), HIDDEN, Works;
     locale_collate: Text = Text::from(""), "locale-collate", Check(check::locale), 0, StoredOnly;
     logfile: Text = Text::from(""), "logfile", Any, IMMUTABLE, Works;

@@ -106,11 +106,24 @@ unsafe fn free<T>(block: NonNull<u8>) {
     unsafe { drop(Box::from_raw(block.cast::<Block<T>>().as_ptr())) }
 }
 
-// SAFETY: a plain pointer; `release` frees what it owns.
-unsafe impl Item for CowBox<Vec<u8>> {
+/// What a value counts for when a tree holds it in a [`CowBox`].
+pub trait Weigh {
+    /// The value's share in the tree's weight offsets.
+    fn weight(&self) -> u64;
+}
+
+impl Weigh for Vec<u8> {
     /// The length in bytes: a tree of chunks finds a byte offset.
     fn weight(&self) -> u64 {
-        self.get().len() as u64
+        self.len() as u64
+    }
+}
+
+// SAFETY: a plain pointer; `release` frees what it owns.
+unsafe impl<T: Weigh + Clone + Send + Sync + 'static> Item for CowBox<T> {
+    #[inline]
+    fn weight(&self) -> u64 {
+        self.get().weight()
     }
 
     unsafe fn release(self) {

@@ -30,7 +30,7 @@ mod testing;
 mod tree;
 
 pub use buffer::{Buffer, Corrupt};
-pub use cow_box::CowBox;
+pub use cow_box::{CowBox, Weigh};
 pub use domain::{Domain, EPOCH_BITS, EPOCH_MAX, Garbage, Pin};
 pub use entry::{Entry, Owned};
 pub use int_set::{IntSet, IntSetMut};

@@ -52,6 +52,8 @@ pub enum EventClass {
     Generic,
     /// `$`: string commands.
     String,
+    /// `l`: list commands.
+    List,
     /// `h`: hash commands.
     Hash,
     /// `x`: a key expired.

@@ -16,7 +16,7 @@ use crate::base::crc64::crc64;
 use crate::base::time::UnixMs;
 use crate::container::CowTable;
 use crate::keyspace::Snapshot;
-use crate::types::{Chunks, Entry, HashRef, SetRef, StringRef, ValueRef, access};
+use crate::types::{Chunks, Entry, HashRef, ListRef, SetRef, StringRef, ValueRef, access};
 
 /// The sink gets chunks of about this size.
 pub const CHUNK_BYTES: usize = 128 << 10;
@@ -24,6 +24,9 @@ pub const CHUNK_BYTES: usize = 128 << 10;
 const PLAIN_BYTES_MAX: usize = 20;
 /// Strings above this are written plain: compressed they would have to be held whole.
 const COMPRESSED_BYTES_MAX: usize = 64 << 20;
+/// How a list's chunk is marked: one long element, or a pack.
+const PLAIN_CHUNK: u64 = 1;
+const PACKED_CHUNK: u64 = 2;
 /// The flag to stop is looked at once in so many keys.
 const CANCEL_EVERY: u64 = 64;
 
@@ -335,6 +338,25 @@ where
             ValueRef::Set(SetRef::Pack(pack)) | ValueRef::Hash(HashRef::Pack(pack)) => {
                 self.string(pack.bytes())
             }
+            ValueRef::List(ListRef::Pack(pack)) => {
+                push_length(&mut self.chunk, 1);
+                push_length(&mut self.chunk, PACKED_CHUNK);
+                self.string(pack.bytes())
+            }
+            ValueRef::List(ListRef::Quick(list)) => {
+                let chunks = list.chunks();
+                push_length(&mut self.chunk, chunks.len() as u64);
+                for chunk in chunks {
+                    let form = match chunk.pack() {
+                        Some(_) => PACKED_CHUNK,
+                        None => PLAIN_CHUNK,
+                    };
+                    push_length(&mut self.chunk, form);
+                    self.string(chunk.payload())?;
+                    self.flush_full()?;
+                }
+                Ok(())
+            }
             ValueRef::Set(SetRef::Table(set)) => {
                 push_length(&mut self.chunk, set.members().len() as u64);
                 self.each(set.members(), |encoder, entry| encoder.string(entry.key()))
@@ -519,6 +541,7 @@ where
 fn type_code(value: &ValueRef<'_>) -> u8 {
     match value {
         ValueRef::String(_) => super::value::STRING,
+        ValueRef::List(_) => super::value::QUICKLIST_2,
         ValueRef::Set(SetRef::Pack(_)) => super::value::SET_LISTPACK,
         ValueRef::Set(SetRef::Table(_)) => super::value::SET,
         ValueRef::Hash(HashRef::Pack(_)) => super::value::HASH_LISTPACK,

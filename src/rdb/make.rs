@@ -5,7 +5,8 @@ use super::decode::{Batch, Element, Record};
 use crate::container::Pack;
 use crate::keyspace::{Key, Keyspace, Ttl};
 use crate::types::limits::Encodings;
-use crate::types::{HashMut, Kind, Value};
+use crate::types::list::End;
+use crate::types::{HashMut, Kind, ListLimit, ListMut, Value};
 
 const DUPLICATE: RdbErrorKind = RdbErrorKind::Value("an element stands twice in a value");
 const SHAPE: RdbErrorKind = RdbErrorKind::Value("an element of another type of value");
@@ -23,6 +24,7 @@ pub(super) fn packed(
         return;
     };
     match kind {
+        Kind::List => ListMut::new(body, ListLimit::of(encodings.list)).expect(0, 0),
         Kind::Hash => HashMut::new(body, encodings.hash).fit(),
         Kind::String | Kind::Set => {}
     }
@@ -48,6 +50,16 @@ pub(super) fn elements(
     let (body, _) = keyspace.body_or_new(keyspace.workshop(), key, empty);
     let mut count = 0;
     match kind {
+        Kind::List => {
+            let mut list = ListMut::new(body, ListLimit::of(encodings.list));
+            for element in elements {
+                let Element::Item(item) = element else {
+                    return Err(SHAPE);
+                };
+                list.push(End::Back, batch.bytes(item));
+                count += 1;
+            }
+        }
         Kind::Hash => {
             let mut hash = HashMut::new(body, encodings.hash);
             for element in elements {

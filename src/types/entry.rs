@@ -55,6 +55,8 @@ const LONG_KEY: u8 = 1 << 7;
 pub enum Kind {
     /// A string.
     String,
+    /// A list.
+    List,
     /// A set.
     Set,
     /// A hash.
@@ -63,12 +65,13 @@ pub enum Kind {
 
 impl Kind {
     /// All types, in the order of their declaration.
-    pub const ALL: [Kind; 3] = [Kind::String, Kind::Set, Kind::Hash];
+    pub const ALL: [Kind; 4] = [Kind::String, Kind::List, Kind::Set, Kind::Hash];
 
     /// The name that TYPE answers.
     pub fn name(self) -> &'static str {
         match self {
             Kind::String => "string",
+            Kind::List => "list",
             Kind::Set => "set",
             Kind::Hash => "hash",
         }
@@ -77,6 +80,7 @@ impl Kind {
     fn bits(self) -> u8 {
         match self {
             Kind::String => 0,
+            Kind::List => 1,
             Kind::Set => 2,
             Kind::Hash => 4,
         }
@@ -85,6 +89,7 @@ impl Kind {
     fn of(tag: u8) -> Kind {
         match tag & 7 {
             0 => Kind::String,
+            1 => Kind::List,
             2 => Kind::Set,
             4 => Kind::Hash,
             bits => unreachable!("kind {bits}"),
@@ -383,7 +388,8 @@ impl Entry {
             (Kind::String, _) => self.string_encoding().name(),
             (Kind::Set, true) => "intset",
             (Kind::Hash, true) => "listpackex",
-            (Kind::Set | Kind::Hash, false) => "listpack",
+            (Kind::List, true) => unreachable!("a list has one small encoding"),
+            (Kind::List | Kind::Set | Kind::Hash, false) => "listpack",
         }
     }
 

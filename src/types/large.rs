@@ -9,6 +9,7 @@ use crate::container::{CowTable, CowTree, Domain, Entry, Item};
 
 use super::entry::Kind;
 use super::hash::HashTable;
+use super::list::QuickList;
 use super::set::SetTable;
 
 /// What each type's large form can do.
@@ -199,6 +200,7 @@ macro_rules! large {
 }
 
 large! {
+    List(QuickList),
     Set(SetTable),
     Hash(HashTable),
 }

@@ -17,6 +17,7 @@ pub mod entry;
 pub mod hash;
 pub mod large;
 pub mod limits;
+pub mod list;
 pub mod set;
 pub mod sizes;
 pub mod string;
@@ -28,6 +29,7 @@ pub use entry::{Entry, Kind, Value};
 pub use hash::{HashMut, HashRef};
 pub use large::Large;
 pub use limits::Limits;
+pub use list::{ListLimit, ListMut, ListRef};
 pub use set::SetRef;
 pub use string::StringRef;
 
@@ -36,6 +38,8 @@ pub use string::StringRef;
 pub enum ValueRef<'a> {
     /// A string.
     String(StringRef<'a>),
+    /// A list.
+    List(ListRef<'a>),
     /// A set.
     Set(SetRef<'a>),
     /// A hash.
@@ -47,6 +51,7 @@ impl<'a> ValueRef<'a> {
     pub fn of(entry: &'a Entry) -> ValueRef<'a> {
         match entry.kind() {
             Kind::String => ValueRef::String(entry.string()),
+            Kind::List => ValueRef::List(ListRef::of(entry)),
             Kind::Set => ValueRef::Set(SetRef::of(entry)),
             Kind::Hash => ValueRef::Hash(HashRef::of(entry)),
         }

@@ -28,6 +28,7 @@ impl Place {
         let bin = match ValueRef::of(entry) {
             ValueRef::String(StringRef::Int(number)) => bin_of_decimal(number),
             ValueRef::String(string) => bin_of(string.len()),
+            ValueRef::List(list) => bin_of(list.len()),
             ValueRef::Set(set) => bin_of(set.len()),
             ValueRef::Hash(hash) => bin_of(hash.len()),
         };

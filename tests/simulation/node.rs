@@ -260,6 +260,7 @@ fn push_value(value: ValueRef<'_>, out: &mut Vec<u8>) {
     };
     match value {
         ValueRef::String(string) => return string.push_to(out),
+        ValueRef::List(list) => return list.for_each(|item| out.extend(text(item))),
         ValueRef::Set(set) => set.for_each(|member| parts.push(text(member))),
         ValueRef::Hash(hash) => {
             hash.for_each(|field, value| parts.push([text(field), text(value)].concat()));

@@ -29,6 +29,7 @@ mod families;
 mod generic;
 mod harness;
 mod introspection;
+mod list;
 mod pair;
 mod parser;
 mod persistence;

@@ -123,3 +123,5 @@ impl<'a, T: Item> Iterator for Iter<'a, T> {
         (left, Some(left))
     }
 }
+
+impl<T: Item> ExactSizeIterator for Iter<'_, T> {}

@@ -22,6 +22,8 @@ pub const SET: u8 = 2;
 pub const HASH: u8 = 4;
 /// A pack of fields and values.
 pub const HASH_LISTPACK: u8 = 16;
+/// A list's chunks.
+pub const QUICKLIST_2: u8 = 18;
 /// A pack of members.
 pub const SET_LISTPACK: u8 = 20;
 
