@@ -465,14 +465,14 @@ impl Machine {
                 false => SaveError::Failed(text.to_string()),
             };
             self.engine.save_of_sync_ended(id, Err(reason));
-            match &job {
-                Some(job) if job.links.is_empty() && job.framing != Framing::Length => {
-                    log::warn!("Diskless rdb transfer, last replica dropped, killing fork child.")
+            if let Some(job) = &job {
+                let is_diskless = job.framing != Framing::Length;
+                if job.links.is_empty() && is_diskless {
+                    log::warn!("Diskless rdb transfer, last replica dropped, killing fork child.");
                 }
-                Some(job) if !job.links.is_empty() => {
+                if !job.links.is_empty() || is_diskless {
                     log::warn!("Background transfer error: {text}");
                 }
-                Some(_) | None => {}
             }
         }
         let now = self.engine.now();
