@@ -63,6 +63,38 @@ impl<'a> Args<'a> {
             .map(move |range| range.of(bytes, decoded))
     }
 
+    /// Where the arguments lie when their bytes stand one behind the other.
+    pub fn lengths_as_ranges(&self) -> Vec<Range> {
+        let mut start = 0;
+        let ranges = self.iter().map(|argument| {
+            let range = Range {
+                start,
+                end: start + argument.len(),
+            };
+            start = range.end;
+            range
+        });
+        ranges.collect()
+    }
+
+    /// Seconds to wait, as a double: the deadline in monotonic milliseconds, 0 for never.
+    pub fn deadline(&mut self, now_ms: u64) -> Result<u64, CommandError> {
+        let seconds = num::parse_f64(self.bytes()?).ok_or(CommandError::text(
+            "ERR timeout is not a float or out of range",
+        ))?;
+        let timeout_ms = (seconds * 1000.0).ceil();
+        if timeout_ms < 0.0 {
+            return Err(CommandError::text("ERR timeout is negative"));
+        }
+        if timeout_ms >= i64::MAX as f64 {
+            return Err(CommandError::text("ERR timeout is out of range"));
+        }
+        match timeout_ms as u64 {
+            0 => Ok(0),
+            timeout_ms => Ok(now_ms.saturating_add(timeout_ms)),
+        }
+    }
+
     /// Index of the argument the cursor stands before.
     #[inline]
     pub fn position(&self) -> usize {

@@ -626,7 +626,7 @@ fn unblock(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErro
         let client = ctx.engine.clients.get(link);
         matches!(
             client.and_then(|client| client.blocked.as_ref()),
-            Some(Blocked::Wait { .. })
+            Some(Blocked::Wait { .. } | Blocked::Keys(_))
         )
     });
     if let Some(link) = link.filter(|_| waits) {

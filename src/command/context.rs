@@ -2,10 +2,12 @@
 
 use super::{Args, CommandError, Registered, table};
 use crate::base::time::UnixMs;
-use crate::engine::{Client, ClientFlags, Engine, EventClass, Host, LinkId};
+use crate::engine::{
+    Client, ClientFlags, Engine, EventClass, Host, KeyWait, LinkId, QueuedCommand,
+};
 use crate::keyspace::Key;
 use crate::resp::reply::Reply;
-use crate::types::Entry;
+use crate::types::{Entry, Kind};
 
 /// The engine, the client whose command runs, and the outside world.
 pub struct Context<'a> {
@@ -86,6 +88,7 @@ impl Context<'_> {
     /// notifies; the change is counted already.
     pub fn changed_too(&mut self, db: usize, key: &[u8], class: EventClass, event: &'static str) {
         self.engine.touch_watched(db, key);
+        self.engine.signal_key(db, key);
         self.engine.notify(class, event, key, db);
         if self.engine.is_replica() && !self.client.must_obey() {
             self.engine.own_key_changed(db, key);
@@ -126,6 +129,36 @@ impl Context<'_> {
     pub fn replicate_as(&mut self, argv: &[&[u8]]) {
         self.engine.propagation_replaced = true;
         self.engine.propagate(self.client.db, argv.iter().copied());
+    }
+
+    /// Has the client wait until one of these arguments is a key with a value of `kind`, when the command is run again, or
+    /// until the deadline (monotonic milliseconds, 0 for never). Inside EXEC nobody waits: false, and the handler answers
+    /// as if the time were over.
+    pub fn wait_for_keys(
+        &mut self,
+        args: &Args<'_>,
+        keys: std::ops::Range<usize>,
+        kind: Kind,
+        deadline_ms: u64,
+    ) -> bool {
+        if self.client.is(ClientFlags::IN_EXEC) {
+            return false;
+        }
+        let wait = KeyWait {
+            kind,
+            db: self.client.db,
+            keys: keys.map(|at| args.at(at).into()).collect(),
+            deadline_ms,
+            command: QueuedCommand {
+                command: self.command.id,
+                bytes: args.iter().collect::<Vec<_>>().concat(),
+                ranges: args.lengths_as_ranges(),
+            },
+            number: 0,
+        };
+        self.client.blocked = Some(self.engine.wait_for_keys(self.client.link, wait));
+        self.client.flags.insert(ClientFlags::BLOCKED);
+        true
     }
 
     /// Propagates nothing for this command though it changed something.

@@ -212,6 +212,80 @@ pub const COMMANDS: &[Command] = &[
         )
         .syntax("key element [element ...]")
         .history(&[("4.0.0", "Accepts multiple `element` arguments.")]),
+    Command::new("blmove", 6, blmove)
+        .flags(WRITE | DENYOOM | BLOCKING)
+        .categories(CAT_LIST | CAT_BLOCKING)
+        .keys(&[
+            KeySpec::first(RW | ACCESS | DELETE),
+            KeySpec::range(2, 0, 1, RW | INSERT),
+        ])
+        .doc(
+            Group::List,
+            "6.2.0",
+            "O(1)",
+            "Moves an element from an end of a list to an end of another; waits for one.",
+        )
+        .syntax("source destination <LEFT | RIGHT> <LEFT | RIGHT> timeout"),
+    Command::new("blmpop", -5, blmpop)
+        .flags(WRITE | BLOCKING | MOVABLE_KEYS)
+        .categories(CAT_LIST | CAT_BLOCKING)
+        .keys(&[KeySpec::numbered(2, RW | ACCESS | DELETE)])
+        .doc(
+            Group::List,
+            "7.0.0",
+            "O(N+M) where N is the number of keys and M that of the elements removed",
+            "Removes elements at an end of the first list that is not empty; waits for one.",
+        )
+        .syntax("timeout numkeys key [key ...] <LEFT | RIGHT> [COUNT count]"),
+    Command::new("blpop", -3, blpop)
+        .flags(WRITE | BLOCKING)
+        .categories(CAT_LIST | CAT_BLOCKING)
+        .keys(&[KeySpec::range(1, -2, 1, RW | ACCESS | DELETE)])
+        .doc(
+            Group::List,
+            "2.0.0",
+            "O(N) where N is the number of keys",
+            "Removes the first element of the first list that is not empty; waits for one.",
+        )
+        .syntax("key [key ...] timeout")
+        .history(&[(
+            "6.0.0",
+            "`timeout` is interpreted as a double instead of an integer.",
+        )]),
+    Command::new("brpop", -3, brpop)
+        .flags(WRITE | BLOCKING)
+        .categories(CAT_LIST | CAT_BLOCKING)
+        .keys(&[KeySpec::range(1, -2, 1, RW | ACCESS | DELETE)])
+        .doc(
+            Group::List,
+            "2.0.0",
+            "O(N) where N is the number of keys",
+            "Removes the last element of the first list that is not empty; waits for one.",
+        )
+        .syntax("key [key ...] timeout")
+        .history(&[(
+            "6.0.0",
+            "`timeout` is interpreted as a double instead of an integer.",
+        )]),
+    Command::new("brpoplpush", 4, brpoplpush)
+        .flags(WRITE | DENYOOM | BLOCKING)
+        .categories(CAT_LIST | CAT_BLOCKING)
+        .keys(&[
+            KeySpec::first(RW | ACCESS | DELETE),
+            KeySpec::range(2, 0, 1, RW | INSERT),
+        ])
+        .doc(
+            Group::List,
+            "2.2.0",
+            "O(1)",
+            "Moves the last element of a list to the head of another; waits for one.",
+        )
+        .syntax("source destination timeout")
+        .history(&[(
+            "6.0.0",
+            "`timeout` is interpreted as a double instead of an integer.",
+        )])
+        .deprecated("6.2.0", "`BLMOVE` with the `RIGHT` and `LEFT` arguments"),
 ];
 
 /// A new list.
@@ -233,6 +307,14 @@ fn popped(end: End) -> &'static str {
     match end {
         End::Front => "lpop",
         End::Back => "rpop",
+    }
+}
+
+/// The command that pops, as it is propagated.
+fn pop_name(end: End) -> &'static [u8] {
+    match end {
+        End::Front => b"LPOP",
+        End::Back => b"RPOP",
     }
 }
 
@@ -477,12 +559,8 @@ fn pop_many(
     reply.array(taken);
     let empty = take(list, reply, end, taken);
     removed(ctx, key, popped(end), taken, empty);
-    let name: &[u8] = match end {
-        End::Front => b"LPOP",
-        End::Back => b"RPOP",
-    };
     ctx.replicate_as(&[
-        name,
+        pop_name(end),
         key.bytes,
         itoa::Buffer::new().format(taken).as_bytes(),
     ]);
@@ -831,4 +909,86 @@ fn move_element(
     drop(list);
     removed(ctx, source, popped(from), 1, empty);
     Ok(true)
+}
+
+// ---- waiting ---------------------------------------------------------------------------------
+
+/// BLPOP key [key …] timeout. Reply: the key and the first element of the first list that is not empty; null when the
+/// time is over. Errors: WRONGTYPE, timeout is not a float or out of range, timeout is negative. Propagates: LPOP.
+/// O(keys).
+fn blpop(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    pop_or_wait(ctx, args, End::Front)
+}
+
+/// BRPOP key [key …] timeout. As BLPOP with the last element. Propagates: RPOP.
+fn brpop(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    pop_or_wait(ctx, args, End::Back)
+}
+
+fn pop_or_wait(ctx: &mut Context<'_>, args: &mut Args<'_>, end: End) -> Result<(), CommandError> {
+    let keys = 1..args.count() - 1;
+    args.seek(keys.end);
+    let deadline_ms = args.deadline(ctx.engine.clock.mono_ms())?;
+    let limit = limit(ctx);
+    for at in keys.clone() {
+        let key = args.key_at(at);
+        let Some(body) = ctx.engine.body(ctx.client, key, Kind::List)? else {
+            continue;
+        };
+        let list = ListMut::new(body, limit);
+        let reply = &mut ctx.client.reply;
+        reply.array(2);
+        reply.bulk(key.bytes);
+        let empty = take(list, reply, end, 1);
+        removed(ctx, key, popped(end), 1, empty);
+        ctx.replicate_as(&[pop_name(end), key.bytes]);
+        return Ok(());
+    }
+    if !ctx.wait_for_keys(args, keys, Kind::List, deadline_ms) {
+        ctx.reply().null_array();
+    }
+    Ok(())
+}
+
+/// BLMPOP timeout numkeys key [key …] LEFT | RIGHT [COUNT n]. As LMPOP; null when the time is over.
+fn blmpop(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    let mut timeout = args.clone();
+    args.skip(1);
+    let (keys, end, count) = many(args)?;
+    let deadline_ms = timeout.deadline(ctx.engine.clock.mono_ms())?;
+    for at in keys.clone() {
+        if pop_many(ctx, args.key_at(at), end, count)? {
+            return Ok(());
+        }
+    }
+    if !ctx.wait_for_keys(args, keys, Kind::List, deadline_ms) {
+        ctx.reply().null_array();
+    }
+    Ok(())
+}
+
+/// BLMOVE source destination LEFT | RIGHT LEFT | RIGHT timeout. As LMOVE; null when the time is over. Propagates: LMOVE.
+fn blmove(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    let (source, destination) = (args.key()?, args.key()?);
+    let (from, to) = (end_of(args)?, end_of(args)?);
+    let deadline_ms = args.deadline(ctx.engine.clock.mono_ms())?;
+    if move_element(ctx, source, destination, from, to)? {
+        let ends = (args.at(3), args.at(4));
+        ctx.replicate_as(&[b"LMOVE", source.bytes, destination.bytes, ends.0, ends.1]);
+    } else if !ctx.wait_for_keys(args, 1..2, Kind::List, deadline_ms) {
+        ctx.reply().null();
+    }
+    Ok(())
+}
+
+/// BRPOPLPUSH source destination timeout. As BLMOVE … RIGHT LEFT. Propagates: RPOPLPUSH.
+fn brpoplpush(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    let (source, destination) = (args.key()?, args.key()?);
+    let deadline_ms = args.deadline(ctx.engine.clock.mono_ms())?;
+    if move_element(ctx, source, destination, End::Back, End::Front)? {
+        ctx.replicate_as(&[b"RPOPLPUSH", source.bytes, destination.bytes]);
+    } else if !ctx.wait_for_keys(args, 1..2, Kind::List, deadline_ms) {
+        ctx.reply().null();
+    }
+    Ok(())
 }

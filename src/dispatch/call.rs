@@ -48,6 +48,7 @@ impl Machine {
                     self.call(client, entry, args, host);
                 }
                 self.finish_unit(client);
+                self.serve_key_waits(host);
                 Flow::Next
             }
             Err(error) => {
@@ -101,7 +102,7 @@ impl Machine {
 
     /// Look-up of subcommands, arity, guards. Moves the cursor behind a subcommand's name.
     #[inline]
-    fn admit(
+    pub(super) fn admit(
         &mut self,
         client: &Client,
         found: Option<&'static Registered>,
@@ -136,7 +137,7 @@ impl Machine {
 
     /// Answers a command that is not run; inside MULTI it spoils the transaction.
     #[cold]
-    fn reject(
+    pub(super) fn reject(
         &mut self,
         client: &mut Client,
         found: Option<&'static Registered>,
@@ -216,7 +217,10 @@ impl Machine {
         let dirty = self.engine.dirty;
         let db = client.db;
         self.engine.propagation_replaced = false;
-        if !self.engine.monitors.is_empty() && !entry.command.is(SKIP_MONITOR | ADMIN) {
+        if !self.engine.monitors.is_empty()
+            && !self.again
+            && !entry.command.is(SKIP_MONITOR | ADMIN)
+        {
             self.feed_monitors(client, &args);
         }
         let view = args.clone();
@@ -252,14 +256,18 @@ impl Machine {
         }
         let end_ns = host.monotonic_ns();
         let taken_ns = end_ns.saturating_sub(start_ns);
-        self.engine
-            .stats
-            .command_done(entry.id as usize, taken_ns, failed);
+        // One that waits now is counted when it is done.
+        let waits = matches!(client.blocked, Some(Blocked::Keys(_)));
+        if !waits {
+            self.engine
+                .stats
+                .command_done(entry.id as usize, taken_ns, failed);
+        }
         if !self.in_exec {
             self.engine.clock.mono_ns = end_ns;
             self.engine.stats.eventloop_command_ns += taken_ns;
         }
-        if !entry.command.is(SKIP_SLOWLOG) {
+        if !entry.command.is(SKIP_SLOWLOG) && !waits {
             self.note_slow(client, &view, taken_ns);
         }
         if self.engine.dirty != dirty

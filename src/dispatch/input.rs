@@ -148,7 +148,7 @@ impl Machine {
         client.query = query;
     }
 
-    fn put_back(&mut self, mut client: Box<Client>) {
+    pub(super) fn put_back(&mut self, mut client: Box<Client>) {
         let link = client.link;
         guards::check_output_limit(&mut self.engine, &mut client);
         let has_output = client.unsent() > 0 || client.is(ClientFlags::CLOSE_AFTER_REPLY);

@@ -9,6 +9,7 @@
 //!    [`Machine::wrote`]; then carries out `engine.actions`,
 //! 5. [`Machine::round_ended`], before it sleeps.
 
+mod blocked;
 mod call;
 mod cron;
 mod guards;
@@ -50,6 +51,8 @@ pub struct Machine {
     cron: cron::Cron,
     /// Inside EXEC: the clock stands still and propagation gathers.
     in_exec: bool,
+    /// The command that is called is that of a client that waited.
+    again: bool,
     exec: &'static Registered,
     load: Option<Box<persistence::Load>>,
     progress: replication::Progress,
@@ -83,6 +86,7 @@ impl Machine {
             ranges: Vec::new(),
             cron: cron::Cron::default(),
             in_exec: false,
+            again: false,
             exec,
             load: None,
             progress: replication::Progress::default(),
@@ -150,6 +154,7 @@ impl Machine {
     /// Returns the longest the shell may sleep, nanoseconds.
     pub fn end_round(&mut self, host: &mut dyn Host) -> u64 {
         self.end_flushes();
+        self.engine.end_key_waits();
         self.run_ready(host);
         let cron_start_ns = host.monotonic_ns();
         let mut sleep_ns = self.run_cron(host);
@@ -162,6 +167,10 @@ impl Machine {
         if let Some(wake_ms) = self.replication_round(host) {
             let wake_ns = wake_ms.saturating_mul(1_000_000);
             sleep_ns = sleep_ns.min(wake_ns.saturating_sub(self.engine.clock.mono_ns));
+        }
+        if let Some((deadline_ms, _)) = self.engine.key_waits.first_deadline() {
+            let deadline_ns = deadline_ms.saturating_mul(1_000_000);
+            sleep_ns = sleep_ns.min(deadline_ns.saturating_sub(self.engine.clock.mono_ns));
         }
         if !self.engine.ready.is_empty() {
             sleep_ns = 0;

@@ -83,6 +83,8 @@ pub enum Blocked {
         /// When to give up, monotonic milliseconds; 0 for never.
         deadline_ms: u64,
     },
+    /// BLPOP and its like.
+    Keys(Box<super::KeyWait>),
     /// SHUTDOWN waits for replicas.
     Shutdown,
     /// FLUSHALL or FLUSHDB SYNC: until helpers have freed so many objects since the start.
@@ -93,7 +95,7 @@ pub enum Blocked {
 }
 
 /// A command queued by MULTI: its own copy of the argument bytes.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueuedCommand {
     /// The row it was looked up to be.
     pub command: CommandId,

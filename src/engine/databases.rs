@@ -47,6 +47,8 @@ impl Engine {
             .collect();
         self.keyspace.swap(a, b);
         self.own_expires.swap(a, b);
+        self.signal_database(a);
+        self.signal_database(b);
         for ((db, key), held) in watched.iter().zip(held) {
             let (holds, due) = (self.is_stored(*db, key), self.is_due(*db, key));
             if !held && !holds {

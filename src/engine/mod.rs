@@ -9,6 +9,7 @@ mod client;
 mod databases;
 mod failover;
 mod host;
+mod key_waits;
 mod own_expires;
 mod pause;
 mod persistence;
@@ -23,6 +24,7 @@ pub use client::{
 };
 pub use failover::Failover;
 pub use host::{Clock, Host, MemoryFacts, OpenFile, ProcessFacts};
+pub use key_waits::{KeyWait, KeyWaits};
 pub use own_expires::OwnExpires;
 pub use pause::{Pause, PauseCause, PauseKind};
 pub use persistence::{
@@ -136,6 +138,8 @@ pub struct Engine {
     pub replication: Replication,
     /// Link of the socket to the master, from when it is being connected.
     pub master_link: Option<LinkId>,
+    /// Clients that wait for keys.
+    pub key_waits: KeyWaits,
     /// Links of the clients in WAIT.
     pub waiting: Vec<LinkId>,
     /// Links of the clients whose FLUSHALL or FLUSHDB waits for the memory.
@@ -187,6 +191,7 @@ impl Engine {
             shutdown: None,
             replication,
             master_link: None,
+            key_waits: KeyWaits::default(),
             waiting: Vec::new(),
             flushing: Vec::new(),
             failover: None,
@@ -473,6 +478,7 @@ impl Engine {
     pub fn changed(&mut self, db: usize, key: &[u8], class: EventClass, event: &'static str) {
         self.dirty += 1;
         self.touch_watched(db, key);
+        self.signal_key(db, key);
         self.notify(class, event, key, db);
     }
 
@@ -540,6 +546,10 @@ impl Engine {
 
     /// Ends a client's wait for CLIENT UNBLOCK: as if it had timed out, or with an UNBLOCKED error.
     pub fn unblock(&mut self, link: LinkId, with_error: bool) {
+        let error = with_error.then_some("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+        if self.answer_key_wait(link, error) {
+            return;
+        }
         let Some(client) = self.clients.get_mut(link) else {
             return;
         };

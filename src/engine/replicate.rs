@@ -105,6 +105,9 @@ impl Engine {
         }
         self.config.replicaof.0 = Some((host.to_string(), port));
         self.drop_master_link();
+        self.end_all_key_waits(
+            "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
+        );
         // A wait for replicas of ours has lost its meaning.
         for link in std::mem::take(&mut self.waiting) {
             if let Some(client) = self.clients.get_mut(link) {
@@ -206,6 +209,7 @@ impl Engine {
         if client.is(ClientFlags::REPLICA) {
             self.replication.detach(client.link, now);
         }
+        self.forget_key_wait(client.link, &client.blocked);
         if matches!(client.blocked, Some(Blocked::Wait { .. })) {
             self.waiting.retain(|&other| other != client.link);
         }

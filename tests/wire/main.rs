@@ -21,6 +21,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bitmap;
+mod blocking;
 mod configuration;
 mod crash;
 mod differential;

@@ -1,0 +1,91 @@
+//! Serves the clients that wait for keys: their commands are run again, in Redis's order.
+
+use super::Machine;
+use crate::command::*;
+use crate::engine::{Blocked, Client, ClientFlags, Host, LinkId, QueuedCommand};
+
+impl Machine {
+    /// After a unit: tries the clients whose keys it signalled, and those whose keys these signal in turn.
+    #[inline]
+    pub(super) fn serve_key_waits(&mut self, host: &mut dyn Host) {
+        if !self.engine.key_waits.is_empty() {
+            self.serve_signalled(host);
+        }
+    }
+
+    #[cold]
+    fn serve_signalled(&mut self, host: &mut dyn Host) {
+        loop {
+            let places = self.engine.key_waits.take_signalled();
+            if places.is_empty() {
+                return;
+            }
+            for (db, key) in places {
+                self.serve_key(db, &key, host);
+            }
+        }
+    }
+
+    /// Tries the clients of a key while it holds what they wait for, each once.
+    fn serve_key(&mut self, db: usize, key: &[u8], host: &mut dyn Host) {
+        let end = self.engine.key_waits.next_number();
+        let mut from = 0;
+        while let Some((number, link, kind)) = self.engine.key_waits.first(db, key, from, end) {
+            from = number + 1;
+            let keyspace = &self.engine.keyspace;
+            let entry = keyspace.find(db, keyspace.key(key));
+            match entry.map(|entry| entry.kind()) {
+                None => return,
+                Some(stored) if stored == kind => self.serve(link, host),
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Runs a waiting client's command again; it may wait on.
+    fn serve(&mut self, link: LinkId, host: &mut dyn Host) {
+        let closing = ClientFlags::CLOSE_ASAP | ClientFlags::CLOSE_AFTER_REPLY;
+        if self
+            .engine
+            .clients
+            .get(link)
+            .is_none_or(|client| client.is(closing))
+        {
+            return;
+        }
+        let Some(wait) = self.engine.end_key_wait(link) else {
+            return;
+        };
+        let Some(mut client) = self.engine.clients.take(link) else {
+            return;
+        };
+        self.run_again(&mut client, wait.command, host);
+        match &mut client.blocked {
+            Some(Blocked::Keys(again)) => {
+                self.engine.keep_deadline(link, again, wait.deadline_ms);
+            }
+            _ => self.engine.ready.push(link),
+        }
+        self.put_back(client);
+    }
+
+    fn run_again(&mut self, client: &mut Client, command: QueuedCommand, host: &mut dyn Host) {
+        let reply_start = client.reply.buf.len();
+        let entry = table().get(command.command);
+        let seed = self.engine.keyspace.seed();
+        let mut args = Args::new(&command.bytes, &[], &command.ranges, seed, (0, 0));
+        self.again = true;
+        match self.admit(client, Some(entry), &mut args, host) {
+            Ok(entry) => self.call(client, entry, args, host),
+            Err(error) => self.reject(client, Some(entry), error),
+        }
+        self.again = false;
+        self.finish_unit(client);
+        if client.is(ClientFlags::REPLY_OFF | ClientFlags::REPLY_SKIP) {
+            client.reply.buf.truncate(reply_start);
+            if !client.is(ClientFlags::BLOCKED) {
+                client.flags.remove(ClientFlags::REPLY_SKIP);
+            }
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! Clients that wait for keys: the same scenes played to this server and to Redis 8.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::{Client, Peer, Server, Value, wait_until};
+
+/// Each line is a step: `2> words` sends a command over connection 2, `2<` reads a reply there, `2 words` does both,
+/// `=3` waits until three clients are blocked.
+const SCENES: &[(&str, &[&str])] = &[
+    (
+        "one element, in order of arrival",
+        &[
+            "1> BLPOP k 0",
+            "=1",
+            "2> BRPOP k 0",
+            "=2",
+            "3> BLMPOP 0 2 x k RIGHT COUNT 5",
+            "=3",
+            "0 RPUSH k a",
+            "1<",
+            "=2",
+            "0 RPUSH k b c d e",
+            "2<",
+            "3<",
+            "=0",
+            "0 EXISTS k",
+            "0 RPUSH k a b c d e f",
+            "0 LRANGE k 0 -1",
+            "1 BLPOP k 0",
+            "1 BRPOP x k 1",
+            "1 BLMPOP 1 1 k LEFT COUNT 2",
+            "0 LRANGE k 0 -1",
+        ],
+    ),
+    (
+        "several keys, the first signalled first",
+        &[
+            "1> BLPOP b a 0",
+            "=1",
+            "0 MULTI",
+            "0 RPUSH a 1",
+            "0 RPUSH b 2",
+            "0 EXEC",
+            "1<",
+            "0 LRANGE a 0 -1",
+            "0 LRANGE b 0 -1",
+            "0 DEL a b",
+            "1> BLPOP a a a 0",
+            "=1",
+            "0 LPUSH a x y z",
+            "1<",
+            "0 LRANGE a 0 -1",
+        ],
+    ),
+    (
+        "what MULTI leaves",
+        &[
+            "1> BLPOP k 0",
+            "=1",
+            "0 MULTI",
+            "0 RPUSH k a",
+            "0 DEL k",
+            "0 EXEC",
+            "0 MULTI",
+            "0 SET k x",
+            "0 DEL k",
+            "0 RPUSH k b c",
+            "0 LPOP k",
+            "0 EXEC",
+            "1<",
+            "0 EXISTS k",
+            "1 MULTI",
+            "1 BLPOP k 0",
+            "1 BLMOVE k l LEFT LEFT 0",
+            "1 BRPOPLPUSH k l 0",
+            "1 BLMPOP 0 1 k LEFT",
+            "1 RPUSH k z",
+            "1 BLPOP k 0",
+            "1 EXEC",
+        ],
+    ),
+    (
+        "chains",
+        &[
+            "1> BLMOVE a b LEFT RIGHT 0",
+            "=1",
+            "2> BLMOVE b c LEFT RIGHT 0",
+            "=2",
+            "3> BLPOP c 0",
+            "=3",
+            "0 RPUSH a 1",
+            "1<",
+            "2<",
+            "3<",
+            "=0",
+            "0 EXISTS a b c",
+            "1> BRPOPLPUSH a a 0",
+            "=1",
+            "0 RPUSH a 1 2 3",
+            "1<",
+            "0 LRANGE a 0 -1",
+        ],
+    ),
+    (
+        "errors",
+        &[
+            "0 SET s x",
+            "1 BLPOP k s 0",
+            "1 BLPOP k x",
+            "1 BLPOP k -1",
+            "1 BLPOP k 1e300",
+            "1 BLPOP k 9223372036854775807",
+            "1 BLMPOP x 0 k LEFT",
+            "1 BLMPOP x 1 k LEFT",
+            "1 BLMPOP 0 1 k",
+            "1 BLMOVE k s LEFT x 0",
+            "1 BLMOVE k s LEFT LEFT x",
+            "1 BLPOP k nan",
+            "1 BLPOP k inf",
+            "1 BLPOP k -inf",
+            "1 BRPOPLPUSH s k 0",
+            "1> BLMOVE k s LEFT LEFT 0",
+            "=1",
+            "2> BLPOP k 0",
+            "=2",
+            "0 RPUSH k a",
+            "1<",
+            "2<",
+            "=0",
+            "1> BLMOVE k s LEFT LEFT 0",
+            "=1",
+            "0 RPUSH k a",
+            "1<",
+            "0 LRANGE k 0 -1",
+        ],
+    ),
+    (
+        "keys that come in other ways",
+        &[
+            "0 RPUSH l a b",
+            "1> BLPOP k 0",
+            "=1",
+            "0 RENAME l k",
+            "1<",
+            "1> BLPOP l 0",
+            "=1",
+            "0 COPY k l",
+            "1<",
+            "0 DEL l",
+            "0 SELECT 1",
+            "0 RPUSH l c",
+            "1> BLPOP l 0",
+            "=1",
+            "0 SWAPDB 0 1",
+            "1<",
+            "0 FLUSHALL",
+            "1> BLPOP l 0",
+            "=1",
+            "0 RPUSH l d",
+            "0 MOVE l 0",
+            "1<",
+            "1> BLPOP t 0",
+            "=1",
+            "0 SELECT 0",
+            "0 SET t x",
+            "0 APPEND t y",
+            "0 GETSET t z",
+            "0 DEL t",
+            "0 LPUSH t q",
+            "1<",
+            "1> BLPOP n 0",
+            "=1",
+            "0 SELECT 5",
+            "0 LPUSH n q",
+            "0 SELECT 0",
+            "0 FLUSHALL",
+            "0 LPUSH n r",
+            "1<",
+        ],
+    ),
+    (
+        "unblocked and timed out",
+        &[
+            "1> BLPOP k 0",
+            "=1",
+            "0 CLIENT UNBLOCK $1",
+            "1<",
+            "1> BLMOVE k l LEFT LEFT 0",
+            "=1",
+            "0 CLIENT UNBLOCK $1 ERROR",
+            "1<",
+            "0 CLIENT UNBLOCK $1",
+            "1 BLPOP k 0.01",
+            "1 BLMOVE k l LEFT LEFT 0.01",
+            "1 BRPOPLPUSH k l 0.01",
+            "1 BLMPOP 0.01 1 k LEFT",
+            "1 PING",
+            "1> HELLO 3",
+            "1<",
+            "1 BLPOP k 0.01",
+            "1 BLMOVE k l LEFT LEFT 0.01",
+            "1> BLPOP k 0",
+            "=1",
+            "0 RPUSH k a",
+            "1<",
+        ],
+    ),
+];
+
+fn play(server: &Server, steps: &[&str]) -> Vec<String> {
+    let mut clients: Vec<Client> = (0..4).map(|_| server.client()).collect();
+    let id = clients[1].text("CLIENT ID");
+    clients[0].text("FLUSHALL");
+    let mut replies = Vec::new();
+    for step in steps {
+        if let Some(count) = step.strip_prefix('=') {
+            wait_until(step, || {
+                clients[0].info("clients", "blocked_clients") == count
+            });
+            continue;
+        }
+        let (number, rest) = step.split_at(1);
+        let client = &mut clients[number.parse::<usize>().unwrap()];
+        if rest == "<" {
+            replies.push(format!("{step} {:?}", client.read()));
+            continue;
+        }
+        let waits = rest.starts_with('>');
+        let words = rest.trim_start_matches('>').trim().replace("$1", &id);
+        if waits {
+            client.send(format!("{words}\r\n").as_bytes());
+        } else {
+            replies.push(format!("{step}: {:?}", client.value(&words)));
+        }
+    }
+    // Greetings are each server's own.
+    replies.retain(|reply| !reply.contains("Map"));
+    replies
+}
+
+#[test]
+fn waiting_clients_are_served_as_by_redis() {
+    let Some(theirs) = Peer::Redis8.start(&[]) else {
+        return;
+    };
+    let ours = Server::start(&[]);
+    for (scene, steps) in SCENES {
+        let (ours, theirs) = (play(&ours, steps), play(&theirs, steps));
+        assert_eq!(ours, theirs, "ours, theirs: {scene}");
+    }
+}
+
+#[test]
+fn a_wait_is_over_to_the_millisecond_and_with_its_connection() {
+    let server = Server::start(&[]);
+    let (mut client, mut other) = (server.client(), server.client());
+    for seconds in ["0.001", "0.02", "0.1"] {
+        let start = Instant::now();
+        client.value(&format!("BLPOP k {seconds}"));
+        let (taken, asked) = (start.elapsed(), seconds.parse::<f64>().unwrap());
+        assert!(taken >= Duration::from_secs_f64(asked - 0.001), "{taken:?}");
+    }
+    client.send(b"BLPOP k 0\r\nPING\r\n");
+    wait_until("it waits", || {
+        other.info("clients", "blocked_clients") == "1"
+    });
+    assert!(other.text("CLIENT LIST").contains("flags=b"));
+    drop(client);
+    wait_until("it is gone", || {
+        other.info("clients", "blocked_clients") == "0"
+    });
+    assert_eq!(other.text("RPUSH k a"), "1");
+    assert_eq!(other.text("LLEN k"), "1");
+}
+
+#[test]
+fn many_waiting_clients_are_served_in_order() {
+    let server = Server::start(&[]);
+    let mut other = server.client();
+    let mut clients: Vec<Client> = (0..500).map(|_| server.client()).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.send(b"BLPOP k 0\r\nPING\r\n");
+        let count = (number + 1).to_string();
+        wait_until("it waits", || {
+            other.info("clients", "blocked_clients") == count
+        });
+    }
+    let items: Vec<String> = (0..500).map(|number| number.to_string()).collect();
+    other.text(&format!("RPUSH k {}", items.join(" ")));
+    for (number, client) in clients.iter_mut().enumerate() {
+        let item = number.to_string().into_bytes();
+        let expected = [Value::Bulk(b"k".to_vec()), Value::Bulk(item)];
+        assert_eq!(client.read(), Value::Array(expected.to_vec()));
+        assert!(format!("{:?}", client.read()).contains("PONG"));
+    }
+}
