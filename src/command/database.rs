@@ -1,8 +1,9 @@
 //! Whole databases: DBSIZE, KEYS, SCAN, RANDOMKEY, FLUSHDB, FLUSHALL, SWAPDB.
 //! Source: the documentation of Redis and the replies of redis-server 8.0.
 
+use super::scan::{ScanOptions, Scanned};
 use super::*;
-use crate::base::{glob, num};
+use crate::base::glob;
 use crate::engine::{Blocked, ClientFlags};
 use crate::keyspace::is_due;
 use crate::types::Entry;
@@ -97,8 +98,6 @@ pub const COMMANDS: &[Command] = &[
         .syntax("index1 index2"),
 ];
 
-/// What SCAN collects when no COUNT is given.
-const COUNT_DEFAULT: i64 = 10;
 /// Keys RANDOMKEY draws where due keys cannot be deleted, before it takes a due one.
 const RANDOM_TRIES: usize = 100;
 
@@ -257,78 +256,13 @@ fn randomkey(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError
     Ok(())
 }
 
-/// A cursor as Redis reads it: an unsigned integer, which may have white space and a sign before it; a minus
-/// wraps round, unless the number fits a signed integer.
-fn parse_cursor(text: &[u8]) -> Option<u64> {
-    if let Some(number) = num::parse_i64(text) {
-        return u64::try_from(number).ok();
-    }
-    let text = text.trim_ascii_start();
-    let digits = text.strip_prefix(b"-").or(text.strip_prefix(b"+"));
-    let digits = digits.unwrap_or(text);
-    if digits.is_empty() {
-        return None;
-    }
-    let number = digits.iter().try_fold(0u64, |number, byte| {
-        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
-        number.checked_mul(10)?.checked_add(digit)
-    })?;
-    Some(match text.starts_with(b"-") {
-        true => number.wrapping_neg(),
-        false => number,
-    })
-}
-
-struct ScanOptions<'a> {
-    pattern: Option<&'a [u8]>,
-    count: usize,
-    type_name: Option<&'a [u8]>,
-}
-
-impl<'a> ScanOptions<'a> {
-    fn parse(args: &mut Args<'a>) -> Result<ScanOptions<'a>, CommandError> {
-        let mut options = ScanOptions {
-            pattern: None,
-            count: COUNT_DEFAULT as usize,
-            type_name: None,
-        };
-        while !args.is_empty() {
-            if args.left() < 2 {
-                return Err(CommandError::Syntax);
-            }
-            if args.take("count") {
-                let count = args.int()?;
-                if count < 1 {
-                    return Err(CommandError::Syntax);
-                }
-                options.count = count as usize;
-            } else if args.take("match") {
-                options.pattern = Some(args.bytes()?).filter(|pattern| pattern != b"*");
-            } else if args.take("type") {
-                options.type_name = Some(args.bytes()?);
-            } else {
-                return Err(CommandError::Syntax);
-            }
-        }
-        Ok(options)
-    }
-
-    fn takes(&self, entry: &Entry) -> bool {
-        self.pattern
-            .is_none_or(|pattern| glob::matches(pattern, entry.key(), false))
-            && self
-                .type_name
-                .is_none_or(|name| name.eq_ignore_ascii_case(generic::type_name(entry).as_bytes()))
-    }
-}
-
 /// SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]
 /// Reply: the next cursor (0 at the end) and an array of keys. A key that is there from the first call to the last
 /// is returned, and twice only when the table has shrunk meanwhile. Errors: invalid cursor, syntax error, not an
 /// integer. Due keys that are met are deleted. O(count).
 fn scan(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
-    let mut cursor = parse_cursor(args.bytes()?).ok_or(CommandError::text("ERR invalid cursor"))?;
-    let options = ScanOptions::parse(args)?;
+    let mut cursor = scan::cursor(args)?;
+    let options = ScanOptions::parse(args, Scanned::Keys)?;
     let (db, now) = (ctx.client.db, ctx.now());
     let (mut visited, mut keys, mut due) = (0, Keys::default(), Keys::default());
     // As many as asked for, but bounded work when few places are filled.
@@ -338,7 +272,11 @@ fn scan(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
             visited += 1;
             if entry.expire_at().is_some_and(|at| is_due(at, now)) && !ctx.client.must_obey() {
                 due.push(entry.key());
-            } else if options.takes(entry) {
+            } else if options.takes(entry.key())
+                && options.type_name.is_none_or(|name| {
+                    name.eq_ignore_ascii_case(generic::type_name(entry).as_bytes())
+                })
+            {
                 keys.push(entry.key());
             }
         });

@@ -28,6 +28,9 @@ pub mod monitoring;
 mod object;
 pub mod persistence;
 pub mod replication;
+mod sample;
+mod scan;
+mod set;
 pub mod string;
 pub mod transaction;
 
@@ -56,6 +59,7 @@ pub const FAMILIES: &[&[Command]] = &[
     list::COMMANDS,
     object::COMMANDS,
     persistence::COMMANDS,
+    set::COMMANDS,
     string::COMMANDS,
     transaction::COMMANDS,
 ];

@@ -19,6 +19,7 @@ const HEADER_BYTES: usize = 8;
 pub struct IntSet<'a> {
     /// The integers, ascending, in their width.
     ints: Ints<'a>,
+    bytes: &'a [u8],
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -71,11 +72,17 @@ impl<'a> IntSet<'a> {
             }
             _ => return Err(Corrupt { offset: 0 }),
         };
-        let set = IntSet { ints };
+        let set = IntSet { ints, bytes };
         if !rest.is_empty() || set.len() != u32::from_le_bytes(count) as usize {
             return Err(Corrupt { offset: 4 });
         }
         Ok(set)
+    }
+
+    /// The whole set, as it is stored.
+    #[inline]
+    pub fn bytes(self) -> &'a [u8] {
+        self.bytes
     }
 
     /// Integers in it.
@@ -186,6 +193,21 @@ impl<'b, B: Buffer + ?Sized> IntSetMut<'b, B> {
         self.buffer.splice(HEADER_BYTES + index * width, width, &[]);
         self.write_count(count);
         true
+    }
+
+    /// Keeps the integers for whose rank `keep` holds, asked in order. O(n).
+    pub fn retain(&mut self, mut keep: impl FnMut(usize) -> bool) {
+        let (bytes, width) = (self.buffer.bytes(), self.set().width());
+        let (header, ints) = bytes.split_at(HEADER_BYTES);
+        let mut kept = header.to_vec();
+        for (rank, int) in ints.chunks_exact(width).enumerate() {
+            if keep(rank) {
+                kept.extend_from_slice(int);
+            }
+        }
+        let (len, count) = (bytes.len(), (kept.len() - HEADER_BYTES) / width);
+        self.buffer.splice(0, len, &kept);
+        self.write_count(count);
     }
 
     /// Gives every integer `width` bytes.

@@ -56,6 +56,8 @@ pub enum EventClass {
     String,
     /// `l`: list commands.
     List,
+    /// `s`: set commands.
+    Set,
     /// `h`: hash commands.
     Hash,
     /// `x`: a key expired.

@@ -1,10 +1,10 @@
 //! `Keyspace` against a map of vectors, with random operations, clocks and snapshots.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::*;
 use crate::container::Pack;
-use crate::types::{HashMut, HashRef, Kind, Limits, StringRef};
+use crate::types::{HashMut, HashRef, Kind, Limits, SetLimits, SetMut, SetRef, StringRef};
 
 type Twin = Vec<HashMap<Vec<u8>, (Vec<u8>, Option<UnixMs>)>>;
 
@@ -497,5 +497,138 @@ fn hashes_agree_with_maps_under_snapshots() {
         // Small packs; packs of all sizes up to the longest that an entry takes.
         let (entries, value) = [(8, 20), (512, 5000)][seed as usize % 2];
         run_hashes(seed, 6000, Limits { entries, value });
+    }
+}
+
+type Sets = HashMap<Vec<u8>, BTreeSet<Vec<u8>>>;
+
+const SET_LIMITS: SetLimits = SetLimits {
+    ints: 12,
+    pack: Limits {
+        entries: 8,
+        value: 20,
+    },
+};
+
+fn set_of(entry: &Entry) -> BTreeSet<Vec<u8>> {
+    let mut found = BTreeSet::new();
+    SetRef::of(entry).for_each(|member| assert!(found.insert(text(member))));
+    found
+}
+
+fn check_sets(mut snapshot: Snapshot, twin: &Sets) {
+    let mut keys = 0;
+    for database in &mut snapshot.databases {
+        database.for_each(|entry| {
+            assert!(set_of(entry) == twin[entry.key()]);
+            keys += 1;
+        });
+    }
+    assert_eq!(keys, twin.len());
+}
+
+/// Changes sets of all sizes and forms while helpers read snapshots, in several threads.
+fn run_sets(seed: u64, steps: usize) {
+    let mut prng = Prng::new(seed);
+    let mut keyspace = Keyspace::new(1, seed);
+    let mut twin = Sets::new();
+    let mut helpers = Vec::new();
+    for step in 0..steps {
+        let name = format!("k{}", prng.below(6)).into_bytes();
+        let key = keyspace.key(&name);
+        let member = match prng.below(20) {
+            0 => format!("m{}", prng.below(300)),
+            1 => prng.next_u64().to_string(),
+            2 => "x".repeat(prng.below(30) as usize),
+            _ => prng.below(400).to_string(),
+        };
+        let member = member.into_bytes();
+        match prng.below(200) {
+            0..=1 => {
+                keyspace.remove(0, key);
+                twin.remove(&name);
+            }
+            2 if helpers.len() < 4 => {
+                let (snapshot, then) = (keyspace.snapshot(), twin.clone());
+                helpers.push(std::thread::spawn(move || check_sets(snapshot, &then)));
+            }
+            3..=4 if !helpers.is_empty() => {
+                let at = prng.below(helpers.len() as u64) as usize;
+                helpers.swap_remove(at).join().unwrap();
+            }
+            5..=20 => drop(keyspace.take_garbage()),
+            21..=60 => {
+                let Some(body) = keyspace.body(0, key) else {
+                    continue;
+                };
+                let mut set = SetMut::new(body, SET_LIMITS);
+                let members = twin.get_mut(&name).unwrap();
+                assert_eq!(set.remove(&member), members.remove(&member));
+                let empty = set.get().is_empty();
+                drop(set);
+                if empty {
+                    keyspace.remove(0, key);
+                    twin.remove(&name);
+                }
+            }
+            61..=63 => {
+                let Some(body) = keyspace.body(0, key) else {
+                    continue;
+                };
+                let mut set = SetMut::new(body, SET_LIMITS);
+                let members = twin.get_mut(&name).unwrap();
+                let count = prng.below(members.len() as u64) as usize;
+                let mut popped = 0;
+                set.pop(count, &mut prng, |member| {
+                    popped += 1;
+                    assert!(members.remove(&text(member)));
+                });
+                assert_eq!(popped, count);
+                assert_eq!(set.get().len(), members.len());
+            }
+            _ => {
+                let empty = SetMut::empty(&member, 1, SET_LIMITS);
+                let (body, new) = keyspace.body_or_new(0, key, empty);
+                assert_eq!(new, !twin.contains_key(&name));
+                let members = twin.entry(name).or_default();
+                let mut set = SetMut::new(body, SET_LIMITS);
+                if prng.below(10) == 0 {
+                    let more: Vec<Vec<u8>> = (0..prng.below(40))
+                        .map(|_| prng.below(500).to_string().into_bytes())
+                        .collect();
+                    set.expect(more.len());
+                    let added = set.extend(more.iter().map(Vec::as_slice));
+                    let before = members.len();
+                    members.extend(more);
+                    assert_eq!(added, members.len() - before);
+                }
+                assert_eq!(set.add(&member), members.insert(member.clone()));
+                assert!(set.get().contains(&member));
+                assert_eq!(set.get().len(), members.len());
+                assert!(members.contains(&text(set.get().random(&mut prng).unwrap())));
+            }
+        }
+        if step % 500 == 0 {
+            let counted: u64 = keyspace
+                .sizes(0)
+                .of(Kind::Set)
+                .map(|(_, count)| count)
+                .sum();
+            assert_eq!(counted, twin.len() as u64);
+            for (name, members) in &twin {
+                let entry = keyspace.find(0, keyspace.key(name)).unwrap();
+                assert!(set_of(entry) == *members);
+            }
+        }
+    }
+    helpers
+        .into_iter()
+        .for_each(|helper| helper.join().unwrap());
+}
+
+#[test]
+fn sets_agree_with_sets_under_snapshots() {
+    for seed in 300..308 {
+        run_sets(seed, 6000);
     }
 }

@@ -335,6 +335,7 @@ where
     fn value(&mut self, value: ValueRef<'_>) -> Result<(), EncodeError> {
         match value {
             ValueRef::String(value) => self.string_value(value),
+            ValueRef::Set(SetRef::Ints(ints)) => self.string(ints.bytes()),
             ValueRef::Set(SetRef::Pack(pack)) | ValueRef::Hash(HashRef::Pack(pack)) => {
                 self.string(pack.bytes())
             }
@@ -542,6 +543,7 @@ fn type_code(value: &ValueRef<'_>) -> u8 {
     match value {
         ValueRef::String(_) => super::value::STRING,
         ValueRef::List(_) => super::value::QUICKLIST_2,
+        ValueRef::Set(SetRef::Ints(_)) => super::value::SET_INTSET,
         ValueRef::Set(SetRef::Pack(_)) => super::value::SET_LISTPACK,
         ValueRef::Set(SetRef::Table(_)) => super::value::SET,
         ValueRef::Hash(HashRef::Pack(_)) => super::value::HASH_LISTPACK,

@@ -3,14 +3,18 @@
 //! Small: a [`Pack`] of field, value, field, value, … (`listpack`). Large: [`HashTable`], a table whose entries have the
 //! field as their key (`hashtable`). A hash never goes back to the small form.
 
+use crate::base::prng::Prng;
 use crate::container::{CowTable, Domain, Pack, PackMut, Position};
 
 use super::body::BodyMut;
-use super::entry::{Entry, Kind, Value};
+use super::entry::{BLOCK_BYTES_MAX, Entry, Kind, Value};
 use super::large::{Collection, Large, blocks};
 use super::limits::Limits;
 use super::string::StringRef;
 use super::table;
+
+/// Room that a new hash's bytes begin with.
+const PACK_BYTES: usize = 256;
 
 /// A large hash.
 pub struct HashTable {
@@ -99,6 +103,23 @@ impl<'a> HashRef<'a> {
         }
     }
 
+    /// A field drawn uniformly, with its value.
+    pub fn random(&self, prng: &mut Prng) -> Option<(StringRef<'a>, StringRef<'a>)> {
+        match *self {
+            HashRef::Pack(pack) if pack.is_empty() => None,
+            HashRef::Pack(pack) => {
+                let index = prng.below(pack.len() as u64 / 2) as i64;
+                let field = pack.seek(2 * index)?;
+                let value = pack.next(field)?;
+                Some((pack.get(field).into(), pack.get(value).into()))
+            }
+            HashRef::Table(table) => {
+                let entry = table.fields.random(|| prng.next_u64())?;
+                Some((StringRef::Bytes(entry.key()), entry.string()))
+            }
+        }
+    }
+
     /// Visits all fields with their values.
     pub fn for_each(&self, mut each: impl FnMut(StringRef<'a>, StringRef<'a>)) {
         match *self {
@@ -136,6 +157,40 @@ impl<'a> HashMut<'a> {
     /// The hash for reading.
     pub fn get(&self) -> HashRef<'_> {
         HashRef::of(self.body.entry())
+    }
+
+    /// The bytes of a new hash, and its fields: None when the small form does not take them. Of a field given twice the
+    /// last value counts.
+    pub fn pack<'p>(
+        pairs: impl Iterator<Item = (&'p [u8], &'p [u8])>,
+        limits: Limits,
+    ) -> Option<(Vec<u8>, usize)> {
+        let (mut pack, mut fields) = (Vec::with_capacity(PACK_BYTES), 0);
+        pack.extend_from_slice(&Pack::EMPTY);
+        for (given, (field, value)) in pairs.enumerate() {
+            if given >= limits.entries || !limits.takes(field) || !limits.takes(value) {
+                return None;
+            }
+            let made = Pack::of(&pack);
+            match find(made, field) {
+                Some((_, at)) => PackMut::of(&mut pack).replace(at, value),
+                None => {
+                    let end = made.end();
+                    PackMut::of(&mut pack).insert(end, &[field, value]);
+                    fields += 1;
+                }
+            }
+        }
+        (pack.len() <= BLOCK_BYTES_MAX).then_some((pack, fields))
+    }
+
+    /// Before fields are set: when these alone would pass the limits, the hash becomes large at once, be they new or not.
+    pub fn expect<'p>(&mut self, mut pairs: impl ExactSizeIterator<Item = (&'p [u8], &'p [u8])>) {
+        let passes = pairs.len() > self.limits.entries
+            || pairs.any(|(field, value)| !self.limits.takes(field) || !self.limits.takes(value));
+        if passes && self.body.packed().is_some() {
+            self.enlarge();
+        }
     }
 
     /// Sets a field: true when it is new.

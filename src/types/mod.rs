@@ -30,7 +30,7 @@ pub use hash::{HashMut, HashRef};
 pub use large::Large;
 pub use limits::Limits;
 pub use list::{ListLimit, ListMut, ListRef};
-pub use set::SetRef;
+pub use set::{SetLimits, SetMut, SetRef};
 pub use string::StringRef;
 
 /// A value for reading, by its type.

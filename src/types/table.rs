@@ -35,6 +35,18 @@ pub(super) fn store(
     }
 }
 
+/// Adds an entry without a value; false when its key, which has this hash, is there already.
+#[inline]
+pub(super) fn add(table: &mut CowTable<Entry>, domain: &mut Domain, hash: u64, key: &[u8]) -> bool {
+    match table.lookup(domain, hash, |entry| entry.key() == key) {
+        Lookup::Vacant(vacant) => {
+            vacant.insert(Entry::new(key, Value::Bytes(b"", false), None, 0));
+            true
+        }
+        Lookup::Occupied(_) => false,
+    }
+}
+
 /// The entry of a key.
 #[inline]
 pub(super) fn find<'a>(table: &'a CowTable<Entry>, key: &[u8]) -> Option<&'a Entry> {

@@ -22,6 +22,7 @@
 
 mod bitmap;
 mod blocking;
+mod collections;
 mod configuration;
 mod crash;
 mod differential;

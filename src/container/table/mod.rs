@@ -254,6 +254,18 @@ impl<E: Entry> CowTable<E> {
         }
     }
 
+    /// Visits the entries of one segment, that of the hash prefix `at` (start with 0), and returns where to go on: a walk
+    /// that may stop. The segment that comes next is on its way into the cache meanwhile.
+    #[inline]
+    pub fn visit_segment<'t>(&'t self, at: u64, mut visitor: impl FnMut(&'t E)) -> Option<u64> {
+        let next = self.root.after(at);
+        if let Some(next) = next {
+            self.root.prefetch_segment(next);
+        }
+        self.root.visit(at, &mut visitor);
+        next
+    }
+
     /// Gives the whole table up: to the snapshots that may see it, or as garbage for a helper.
     pub fn retire(mut self, domain: &mut Domain) -> Option<Garbage> {
         self.assert_domain(domain);

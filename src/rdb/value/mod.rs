@@ -20,6 +20,8 @@ pub const STRING: u8 = 0;
 pub const SET: u8 = 2;
 /// A hash's fields and values.
 pub const HASH: u8 = 4;
+/// A sorted run of integers.
+pub const SET_INTSET: u8 = 11;
 /// A pack of fields and values.
 pub const HASH_LISTPACK: u8 = 16;
 /// A list's chunks.
