@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use super::string::string_of;
+use super::string::{make_raw, string_of};
 use super::*;
 use crate::base::num;
 use crate::engine::EventClass;
@@ -555,21 +555,20 @@ fn bitfield(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErr
 fn make_writable(ctx: &mut Context<'_>, key: Key<'_>, len: usize) -> Result<bool, CommandError> {
     let entry = ctx.write(key);
     let is_new = entry.is_none();
-    let (old_len, is_raw) = match entry {
-        Some(entry) => (string_of(entry)?.len(), entry.encoding() == "raw"),
-        None => (0, false),
+    let old_len = match entry {
+        Some(entry) => string_of(entry)?.len(),
+        None => 0,
     };
-    let db = ctx.client.db;
-    if old_len < len {
-        ctx.engine.keyspace.set_range(db, key, len - 1, &[0]);
-        if is_new {
-            ctx.created(db, key.bytes);
-        }
-    } else if !is_raw {
-        let first = string_at(ctx.engine.keyspace.find(db, key)).byte(0);
-        ctx.engine.keyspace.set_range(db, key, 0, &[first]);
+    if old_len >= len {
+        make_raw(ctx, key);
+        return Ok(false);
     }
-    Ok(old_len < len)
+    let db = ctx.client.db;
+    ctx.engine.keyspace.set_range(db, key, len - 1, &[0]);
+    if is_new {
+        ctx.created(db, key.bytes);
+    }
+    Ok(true)
 }
 
 fn string_at(entry: Option<&Entry>) -> StringRef<'_> {

@@ -14,7 +14,7 @@ use crate::types::{Entry, Kind, ValueRef};
 /// The family's rows.
 pub const COMMANDS: &[Command] = &[
     Command::new("debug", -2, debug)
-        .flags(ADMIN | NOSCRIPT | LOADING | STALE | PROTECTED)
+        .flags(ADMIN | NOSCRIPT | LOADING | STALE | PROTECTED | SYSCMD)
         .doc(
             Group::Server,
             "1.0.0",

@@ -302,7 +302,7 @@ fn reply_docs(reply: &mut Reply, entry: &Registered) {
     word(reply, &entry.full_name);
     let arguments = docs::arguments(row.syntax);
     let optional = [
-        row.deprecated.is_some(),
+        row.deprecated.is_some() || row.is(SYSCMD),
         row.deprecated.is_some(),
         row.deprecated.is_some(),
         !row.history.is_empty(),
@@ -320,6 +320,11 @@ fn reply_docs(reply: &mut Reply, entry: &Registered) {
     if !row.complexity.is_empty() {
         word(reply, "complexity");
         word(reply, row.complexity);
+    }
+    if row.is(SYSCMD) {
+        word(reply, "doc_flags");
+        reply.set(1);
+        reply.simple("syscmd");
     }
     if let Some((since, replaced_by)) = row.deprecated {
         word(reply, "doc_flags");

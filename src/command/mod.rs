@@ -20,6 +20,7 @@ mod dump;
 mod expire;
 pub mod generic;
 mod hash;
+mod hyperloglog;
 pub mod info;
 pub mod introspection;
 mod lcs;
@@ -46,6 +47,7 @@ pub const FAMILIES: &[&[Command]] = &[
     client::COMMANDS,
     config::COMMANDS,
     debug::COMMANDS,
+    hyperloglog::COMMANDS,
     info::COMMANDS,
     introspection::COMMANDS,
     replication::COMMANDS,

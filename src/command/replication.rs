@@ -75,7 +75,7 @@ pub const COMMANDS: &[Command] = &[
         )
         .syntax("[TO host port [FORCE]] [ABORT] [TIMEOUT milliseconds]"),
     Command::new("replconf", -1, replconf)
-        .flags(ADMIN | NOSCRIPT | LOADING | STALE | ALLOW_BUSY)
+        .flags(ADMIN | NOSCRIPT | LOADING | STALE | ALLOW_BUSY | SYSCMD)
         .categories(CAT_ADMIN | CAT_DANGEROUS)
         .doc(
             Group::Server,

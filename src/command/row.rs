@@ -62,6 +62,9 @@ pub const RUNS_IN_MULTI: u32 = 1 << 23;
 /// Needs enable-debug-command (DEBUG); not shown by COMMAND INFO.
 pub const PROTECTED: u32 = 1 << 24;
 
+/// For internal use; not shown by COMMAND INFO but by COMMAND DOCS.
+pub const SYSCMD: u32 = 1 << 25;
+
 /// Flag names as COMMAND INFO prints them, in its order.
 pub const FLAG_NAMES: &[(u32, &str)] = &[
     (WRITE, "write"),

@@ -277,6 +277,19 @@ pub(super) fn string_of(entry: &Entry) -> Result<StringRef<'_>, CommandError> {
     }
 }
 
+/// Before a string is changed in part, or by a command that always makes it `raw`: makes it so.
+pub(super) fn make_raw(ctx: &mut Context<'_>, key: Key<'_>) {
+    let db = ctx.client.db;
+    let Some(entry) = ctx.engine.keyspace.find(db, key) else {
+        return;
+    };
+    let string = entry.string();
+    if entry.encoding() != "raw" && !string.is_empty() {
+        let first = string.byte(0);
+        ctx.engine.keyspace.set_range(db, key, 0, &[first]);
+    }
+}
+
 /// Appends a string value as a bulk string, without a copy in between.
 #[inline]
 pub(super) fn bulk_string(reply: &mut Reply, value: StringRef<'_>) {

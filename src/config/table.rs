@@ -172,7 +172,7 @@ directives! {
     hash_max_listpack_entries: i64 = 512, "hash-max-listpack-entries" | "hash-max-ziplist-entries", Range(0, i64::MAX), 0, StoredOnly;
     hash_max_listpack_value: i64 = 64, "hash-max-listpack-value" | "hash-max-ziplist-value", Memory(0, i64::MAX), 0, StoredOnly;
     hide_user_data_from_log: bool = false, "hide-user-data-from-log", Any, 0, Works;
-    hll_sparse_max_bytes: i64 = 3000, "hll-sparse-max-bytes", Memory(0, i64::MAX), 0, StoredOnly;
+    hll_sparse_max_bytes: i64 = 3000, "hll-sparse-max-bytes", Memory(0, i64::MAX), 0, Works;
     hz: i64 = 10, "hz", Range(0, I32_MAX), 0, Works;
     ignore_warnings: Text = Text::from(""), "ignore-warnings", Any, 0, StoredOnly;
     io_spin_us: i64 = 20, "io-spin-us", Range(0, 1000), 0, Works;

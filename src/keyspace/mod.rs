@@ -362,6 +362,25 @@ impl Keyspace {
         self.replace_raw(db, key, &whole)
     }
 
+    /// Changes the bytes of a string in place, if it is in one piece; `None` when it is not, or there is no such key.
+    pub fn change_bytes<R>(
+        &mut self,
+        db: usize,
+        key: Key<'_>,
+        change: impl FnOnce(&mut [u8]) -> R,
+    ) -> Option<R> {
+        let table = &mut self.databases[db].entries.table;
+        let mut slot =
+            table.find_mut(&mut self.domain, key.hash, |entry| entry.key() == key.bytes)?;
+        slot.make_mut().bytes_mut().map(change)
+    }
+
+    /// Stores the bytes of a string that was changed in part: never `embstr`. The deadline stays. True when the key is
+    /// new.
+    pub fn set_changed(&mut self, db: usize, key: Key<'_>, bytes: &[u8]) -> bool {
+        self.store(db, key, Value::raw(bytes, true), Ttl::Keep)
+    }
+
     fn replace_raw(&mut self, db: usize, key: Key<'_>, bytes: &[u8]) -> usize {
         self.store(db, key, Value::raw(bytes, true), Ttl::Keep);
         bytes.len()

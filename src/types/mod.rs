@@ -1,7 +1,8 @@
 //! Values and their encodings; no protocol, no I/O.
 //!
 //! [`entry`] is the one allocation that holds a key and its value; [`string`] what can be read of a
-//! string; [`bitmap`] what is done with its bits; [`chunks`] strings above 64 KiB; [`access`] the word that LRU and LFU keep.
+//! string; [`bitmap`] and [`hyperloglog`] what is done with its bits and bytes; [`chunks`] strings above 64 KiB;
+//! [`access`] the word that LRU and LFU keep.
 //!
 //! A collection is small (bytes of a [`crate::container::Pack`] or [`crate::container::IntSet`] in the entry) or
 //! [`large`] (copy-on-write containers, boxed); [`body`] is what its type's file ([`hash`], [`set`], …) changes it
@@ -15,6 +16,7 @@ pub mod body;
 pub mod chunks;
 pub mod entry;
 pub mod hash;
+pub mod hyperloglog;
 pub mod large;
 pub mod limits;
 pub mod list;

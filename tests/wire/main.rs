@@ -30,6 +30,7 @@ mod expire;
 mod families;
 mod generic;
 mod harness;
+mod hyperloglog;
 mod introspection;
 mod list;
 mod pair;
