@@ -60,6 +60,25 @@ impl LongDouble {
         round(value < 0, u128::from(value.unsigned_abs()), 0)
     }
 
+    /// The largest finite number.
+    pub const MAX: LongDouble = LongDouble::Finite {
+        negative: false,
+        mantissa: u64::MAX,
+        exponent: EXPONENT_MAX,
+    };
+
+    /// Whether it is less than `other`. A NaN is not.
+    pub fn is_below(self, other: LongDouble) -> bool {
+        // The sign of a difference is exact: what is not zero is not rounded to it.
+        match self + -other {
+            LongDouble::Finite {
+                negative, mantissa, ..
+            } => negative && mantissa != 0,
+            LongDouble::Infinite { negative } => negative,
+            LongDouble::Nan => false,
+        }
+    }
+
     /// Neither infinite nor NaN.
     pub fn is_finite(&self) -> bool {
         matches!(self, LongDouble::Finite { .. })
@@ -117,6 +136,20 @@ impl LongDouble {
         if out.get(start..) == Some(b"-0") {
             out.remove(start);
         }
+    }
+}
+
+impl std::ops::Neg for LongDouble {
+    type Output = LongDouble;
+
+    fn neg(mut self) -> LongDouble {
+        match &mut self {
+            LongDouble::Finite { negative, .. } | LongDouble::Infinite { negative } => {
+                *negative = !*negative;
+            }
+            LongDouble::Nan => {}
+        }
+        self
     }
 }
 
@@ -515,6 +548,23 @@ mod tests {
 
     fn sum(a: &str, b: &str) -> String {
         print(LongDouble::parse(a.as_bytes()).unwrap() + LongDouble::parse(b.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn numbers_have_an_order() {
+        let number = |text: &str| LongDouble::parse(text.as_bytes()).expect("a number");
+        let order = [
+            "-inf", "-1e4932", "-1", "-0.5", "0", "1e-4931", "0.5", "3", "1e4932", "inf",
+        ];
+        for (index, low) in order.iter().enumerate() {
+            for (other, high) in order.iter().enumerate() {
+                let below = number(low).is_below(number(high));
+                assert_eq!(below, index < other, "{low} {high}");
+            }
+        }
+        assert!(!number("-0").is_below(number("0")) && !number("0").is_below(number("-0")));
+        assert!(number("1e4932").is_below(LongDouble::MAX));
+        assert!(!(LongDouble::MAX + LongDouble::MAX).is_finite());
     }
 
     #[test]

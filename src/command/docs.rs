@@ -240,6 +240,8 @@ fn choice_name(options: &[Argument]) -> String {
     match first {
         Some("NX") => "condition".to_string(),
         Some("EX") => "expiration".to_string(),
+        Some("BYFLOAT") => "increment".to_string(),
+        Some("IFEQ") => "condition".to_string(),
         Some("ASYNC") => "flush-type".to_string(),
         Some("AND" | "GET") => "operation".to_string(),
         Some("BYTE") => "unit".to_string(),

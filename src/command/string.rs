@@ -1,6 +1,6 @@
 //! Strings. LCS is in `lcs.rs`, the options that set a deadline in `expire.rs`.
 //! Source: the documentation of Redis and the replies of redis-server 8.0; SET's IFEQ and IFNE as Redis 8.4
-//! documents them.
+//! documents them; MSETEX as Redis 8.4 documents it and Valkey 9.1 answers. DIGEST, DELEX and INCREX are in `digest.rs` and `increx.rs`.
 
 use super::expire::Deadline;
 use super::*;
@@ -46,6 +46,30 @@ pub const COMMANDS: &[Command] = &[
             "Subtracts a number from the integer that a string holds; an absent key counts as 0.",
         )
         .syntax("key decrement"),
+    Command::new("delex", -2, digest::delex)
+        .flags(WRITE | FAST)
+        .categories(CAT_STRING)
+        .keys(&[KeySpec::first(RW | DELETE)])
+        .doc(
+            Group::String,
+            "8.4.0",
+            "O(1) for IFEQ/IFNE, O(N) for IFDEQ/IFDNE where N is the length of the string value.",
+            "Deletes a key if its value, or the digest of that, is the one given, or is not.",
+        )
+        .syntax(
+            "key [IFEQ ifeq-value | IFNE ifne-value | IFDEQ ifdeq-digest | IFDNE ifdne-digest]",
+        ),
+    Command::new("digest", 2, digest::digest)
+        .flags(READONLY | FAST)
+        .categories(CAT_STRING)
+        .keys(&[KeySpec::first(RO | ACCESS)])
+        .doc(
+            Group::String,
+            "8.4.0",
+            "O(N) where N is the length of the string value.",
+            "Returns the XXH3 hash of a string in hexadecimal digits.",
+        )
+        .syntax("key"),
     Command::new("get", 2, get)
         .flags(READONLY | FAST)
         .categories(CAT_STRING)
@@ -133,6 +157,20 @@ pub const COMMANDS: &[Command] = &[
             "Adds a floating-point number to the number that a string holds; an absent key counts as 0.",
         )
         .syntax("key increment-float"),
+    Command::new("increx", -2, increx::increx)
+        .flags(WRITE | DENYOOM | FAST)
+        .categories(CAT_STRING)
+        .keys(&[KeySpec::first(RW | ACCESS | UPDATE)])
+        .doc(
+            Group::String,
+            "8.8.0",
+            "O(1)",
+            "Adds a number within bounds to the number that a string holds, and sets when its key expires.",
+        )
+        .syntax(
+            "key [BYFLOAT increment-float | BYINT increment] [SATURATE] [LBOUND lowerbound] [UBOUND upperbound] \
+             [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | PERSIST] [ENX]",
+        ),
     Command::new("lcs", -3, lcs::lcs)
         .flags(READONLY)
         .categories(CAT_STRING)
@@ -167,6 +205,30 @@ pub const COMMANDS: &[Command] = &[
             "Writes several strings at once.",
         )
         .syntax("<key value> [<key value> ...]")
+        .tips(&["request_policy:multi_shard", "response_policy:all_succeeded"]),
+    Command::new("msetex", -4, msetex)
+        .flags(WRITE | DENYOOM | MOVABLE_KEYS)
+        .categories(CAT_STRING)
+        .keys(&[KeySpec {
+            begin: Begin::Index(1),
+            find: Find::KeyNum {
+                at: 0,
+                first: 1,
+                step: 2,
+            },
+            flags: OW | UPDATE,
+            notes: "",
+        }])
+        .doc(
+            Group::String,
+            "8.4.0",
+            "O(N) where N is the number of keys to set.",
+            "Writes several strings at once that expire together.",
+        )
+        .syntax(
+            "numkeys <key value> [<key value> ...] [NX | XX] [EX seconds | PX milliseconds | \
+             EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL]",
+        )
         .tips(&["request_policy:multi_shard", "response_policy:all_succeeded"]),
     Command::new("msetnx", -3, msetnx)
         .flags(WRITE | DENYOOM)
@@ -203,7 +265,7 @@ pub const COMMANDS: &[Command] = &[
             "Writes a string, whatever the key held before.",
         )
         .syntax(
-            "key value [NX | XX | IFEQ ifeq-value | IFNE ifne-value] [GET] [EX seconds | PX milliseconds | \
+            "key value [NX | XX | IFEQ ifeq-value | IFNE ifne-value | IFDEQ ifdeq-digest | IFDNE ifdne-digest] [GET] [EX seconds | PX milliseconds | \
              EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL]",
         )
         .history(&[
@@ -211,7 +273,7 @@ pub const COMMANDS: &[Command] = &[
             ("6.0.0", "Added the `KEEPTTL` option."),
             ("6.2.0", "Added the `GET`, `EXAT` and `PXAT` option."),
             ("7.0.0", "Allowed the `NX` and `GET` options to be used together."),
-            ("8.4.0", "Added the `IFEQ` and `IFNE` options."),
+            ("8.4.0", "Added the `IFEQ`, `IFNE`, `IFDEQ` and `IFDNE` options."),
         ]),
     Command::new("setex", 4, setex)
         .flags(WRITE | DENYOOM)
@@ -354,12 +416,14 @@ fn store_until(ctx: &mut Context<'_>, key: Key<'_>, value: &[u8], at: UnixMs) {
 
 /// On what SET depends.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Condition<'a> {
+pub(super) enum Condition<'a> {
     Always,
     Absent,
     Present,
     Equal(&'a [u8]),
     NotEqual(&'a [u8]),
+    Digest(&'a [u8]),
+    NotDigest(&'a [u8]),
 }
 
 struct SetOptions<'a> {
@@ -405,14 +469,18 @@ impl SetOptions<'_> {
     fn propagates_as_it_is(&self) -> bool {
         let known = match self.condition {
             Condition::Always | Condition::Absent | Condition::Present => true,
-            Condition::Equal(_) | Condition::NotEqual(_) => false,
+            Condition::Equal(_)
+            | Condition::NotEqual(_)
+            | Condition::Digest(_)
+            | Condition::NotDigest(_) => false,
         };
         known && matches!(self.deadline, Some(Deadline::AtMilliseconds(_)))
     }
 }
 
 impl<'a> Condition<'a> {
-    fn take(args: &mut Args<'a>) -> Result<Option<Condition<'a>>, CommandError> {
+    /// Takes a condition's word and its value.
+    pub(super) fn take(args: &mut Args<'a>) -> Result<Option<Condition<'a>>, CommandError> {
         Ok(Some(if args.take("nx") {
             Condition::Absent
         } else if args.take("xx") {
@@ -421,31 +489,37 @@ impl<'a> Condition<'a> {
             Condition::Equal(args.bytes()?)
         } else if args.take("ifne") {
             Condition::NotEqual(args.bytes()?)
+        } else if args.take("ifdeq") {
+            Condition::Digest(args.bytes()?)
+        } else if args.take("ifdne") {
+            Condition::NotDigest(args.bytes()?)
         } else {
             return Ok(None);
         }))
     }
 
     /// Whether it holds for what the key holds.
-    fn holds(self, entry: Option<&Entry>) -> Result<bool, CommandError> {
+    pub(super) fn holds(self, entry: Option<&Entry>) -> Result<bool, CommandError> {
         Ok(match (self, entry) {
             (Condition::Always, _) => true,
             (Condition::Absent, entry) => entry.is_none(),
             (Condition::Present, entry) => entry.is_some(),
-            (Condition::Equal(_), None) => false,
-            (Condition::NotEqual(_), None) => true,
+            (Condition::Equal(_) | Condition::Digest(_), None) => false,
+            (Condition::NotEqual(_) | Condition::NotDigest(_), None) => true,
+            (Condition::Digest(hex), Some(entry)) => digest::has_digest(string_of(entry)?, hex),
+            (Condition::NotDigest(hex), Some(entry)) => !digest::has_digest(string_of(entry)?, hex),
             (Condition::Equal(value), Some(entry)) => string_of(entry)?.equals(value),
             (Condition::NotEqual(value), Some(entry)) => !string_of(entry)?.equals(value),
         })
     }
 }
 
-/// SET key value [NX | XX | IFEQ value | IFNE value] [GET]
+/// SET key value [NX | XX | IFEQ value | IFNE value | IFDEQ digest | IFDNE digest] [GET]
 ///   [EX s | PX ms | EXAT unix-s | PXAT unix-ms | KEEPTTL]
 /// Reply: OK, or null when the condition does not hold; with GET the old value or null in any case.
-/// Errors: syntax error, not an integer, invalid expire; with GET, IFEQ, IFNE: WRONGTYPE.
-/// Propagates: SET key value PXAT ms with a deadline, as it came if that is PXAT; otherwise as it came without GET,
-/// IFEQ, IFNE. O(1).
+/// Errors: syntax error, not an integer, invalid expire; with GET or an IF…: WRONGTYPE.
+/// Propagates: SET key value PXAT ms with a deadline, as it came if that is PXAT; otherwise as it came without GET
+/// and IF…. O(1), of a digest O(bytes).
 fn set(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let (key, value) = (args.key()?, args.bytes()?);
     if args.is_empty() {
@@ -491,7 +565,10 @@ fn set(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
 /// SET without a deadline: what a replica need not or may not understand is left out.
 fn replicate_set(ctx: &mut Context<'_>, args: &Args<'_>, options: &SetOptions<'_>) {
     match options.condition {
-        Condition::Equal(_) | Condition::NotEqual(_) => {
+        Condition::Equal(_)
+        | Condition::NotEqual(_)
+        | Condition::Digest(_)
+        | Condition::NotDigest(_) => {
             let (key, value) = (args.at(1), args.at(2));
             match options.keep_ttl {
                 true => ctx.replicate_as(&[b"SET", key, value, b"KEEPTTL"]),
@@ -798,6 +875,78 @@ fn mset(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
     }
     ctx.reply().ok();
     Ok(())
+}
+
+/// MSETEX numkeys key value [key value …] [NX | XX] [EX s | PX ms | EXAT unix-s | PXAT unix-ms | KEEPTTL]
+/// Reply: 1 when all were written; 0 when a condition does not hold: with NX none of the keys may exist, with XX all must.
+/// Errors: numkeys, syntax error, not an integer, invalid expire. Propagates what older servers know: MSET, or SET with
+/// PXAT or KEEPTTL for each key; DEL when the deadline is past. O(keys).
+fn msetex(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    let count = args.int_in(
+        1,
+        i32::MAX.into(),
+        CommandError::text("ERR invalid numkeys value or out of range"),
+    )? as usize;
+    let pairs = args.clone();
+    if args.left() / 2 < count {
+        return Err(CommandError::Syntax);
+    }
+    args.skip(2 * count);
+    let options = SetOptions::parse(args)?;
+    let wanted = match options.condition {
+        Condition::Always => None,
+        Condition::Absent => Some(false),
+        Condition::Present => Some(true),
+        Condition::Equal(_)
+        | Condition::NotEqual(_)
+        | Condition::Digest(_)
+        | Condition::NotDigest(_) => return Err(CommandError::Syntax),
+    };
+    if options.get {
+        return Err(CommandError::Syntax);
+    }
+    let at = match options.deadline {
+        Some(deadline) => Some(deadline.at(ctx)?),
+        None => None,
+    };
+    let end = pairs.position() + 2 * count;
+    let mut keys = (pairs.position()..end).step_by(2);
+    let holds = wanted
+        .is_none_or(|wanted| keys.all(|index| ctx.write(pairs.key_at(index)).is_some() == wanted));
+    if holds {
+        let ttl = match at {
+            Some(at) => Ttl::At(at),
+            None if options.keep_ttl => Ttl::Keep,
+            None => Ttl::None,
+        };
+        for index in (pairs.position()..end).step_by(2) {
+            set_one_of(ctx, pairs.key_at(index), pairs.at(index + 1), ttl);
+        }
+        if ttl == Ttl::None {
+            let words = pairs.iter().take(end).skip(pairs.position());
+            let argv: Vec<&[u8]> = std::iter::once(b"MSET".as_slice()).chain(words).collect();
+            ctx.replicate_as(&argv);
+        }
+    }
+    ctx.reply().int(holds.into());
+    Ok(())
+}
+
+/// One key of MSETEX; without a deadline it is propagated with the others.
+fn set_one_of(ctx: &mut Context<'_>, key: Key<'_>, value: &[u8], ttl: Ttl) {
+    ctx.engine.overwrite(ctx.client, key);
+    match ttl {
+        Ttl::At(at) if ctx.is_past(at) => {
+            store(ctx, key, value, ttl);
+            expire::delete_past(ctx, key);
+        }
+        Ttl::At(at) => store_until(ctx, key, value, at),
+        Ttl::Keep => {
+            store(ctx, key, value, ttl);
+            ctx.replicate_as(&[b"SET", key.bytes, value, b"KEEPTTL"]);
+        }
+        Ttl::None => store(ctx, key, value, ttl),
+    }
 }
 
 /// MSETNX key value [key value …]. Reply: 1 when all were written, 0 when one of the keys exists.

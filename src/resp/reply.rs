@@ -199,6 +199,18 @@ impl Reply {
         }
     }
 
+    /// The text of a number with more digits than a double has, as [`Reply::double`].
+    pub fn double_text(&mut self, text: &[u8]) {
+        match self.protocol {
+            Protocol::Resp2 => self.bulk(text),
+            Protocol::Resp3 => {
+                self.buf.push(b',');
+                self.buf.extend_from_slice(text);
+                self.crlf();
+            }
+        }
+    }
+
     /// A boolean: `#t` in RESP3, an integer in RESP2.
     pub fn boolean(&mut self, value: bool) {
         self.buf.extend_from_slice(match (self.protocol, value) {

@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
 use super::chunks::Chunks;
 use crate::container::PackItem;
 
@@ -161,6 +163,18 @@ impl<'a> StringRef<'a> {
         }
     }
 
+    /// The XXH3 hash of 64 bits (DIGEST).
+    pub fn digest(&self) -> u64 {
+        let mut hash = Xxh3::new();
+        match self {
+            StringRef::Bytes(bytes) => return xxh3_64(bytes),
+            StringRef::Int(_) | StringRef::Chunked(_) => {
+                self.for_each_piece(|piece| hash.update(piece));
+            }
+        }
+        hash.digest()
+    }
+
     /// The integer that the string is, by Redis's strict rules.
     pub fn as_int(&self) -> Option<i64> {
         match self {
@@ -257,6 +271,14 @@ mod tests {
             assert_eq!(out, &bytes[1..3]);
             assert_eq!(value.as_bytes(&mut Vec::new()), bytes);
         }
+        assert_eq!(
+            StringRef::Chunked(&chunks).digest(),
+            StringRef::Bytes(&long).digest()
+        );
+        assert_eq!(
+            StringRef::Int(-15).digest(),
+            StringRef::Bytes(b"-15").digest()
+        );
         assert_eq!(StringRef::Bytes(b"012").as_int(), None);
         assert_eq!(StringRef::Bytes(b"12").as_int(), Some(12));
     }

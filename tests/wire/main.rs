@@ -32,6 +32,7 @@ mod generic;
 mod harness;
 mod hyperloglog;
 mod introspection;
+mod later;
 mod list;
 mod pair;
 mod parser;

@@ -22,7 +22,12 @@ struct Raw {
 impl Pair {
     /// Starts this server and Redis 8; `None` where there is no Redis 8.
     pub fn start(args: &[&str]) -> Option<Pair> {
-        let theirs = Peer::Redis8.start(args)?;
+        Pair::start_with(Peer::Redis8, args)
+    }
+
+    /// As [`Pair::start`] with another peer.
+    pub fn start_with(peer: Peer, args: &[&str]) -> Option<Pair> {
+        let theirs = peer.start(args)?;
         let ours = Server::start(args);
         Some(Pair {
             ours: Raw::new(&ours),

@@ -1,0 +1,277 @@
+//! INCREX: an increment within bounds, and a deadline, in one step. Its row is in `string.rs`.
+//! Source: Redis 8.8 as its documentation describes it.
+
+use super::expire::{self, Deadline};
+use super::string::string_of;
+use super::*;
+use crate::base::long_double::LongDouble;
+use crate::base::num;
+use crate::base::time::UnixMs;
+use crate::engine::EventClass;
+use crate::keyspace::{Key, Ttl};
+
+/// By how much: what follows BYINT or BYFLOAT.
+#[derive(Clone, Copy)]
+enum Increment<'a> {
+    Int(i64),
+    Float(&'a [u8]),
+}
+
+struct Options<'a> {
+    increment: Increment<'a>,
+    lower: Option<&'a [u8]>,
+    upper: Option<&'a [u8]>,
+    saturate: bool,
+    deadline: Option<Deadline<'a>>,
+    persist: bool,
+    /// Only a key without a deadline gets one.
+    only_new: bool,
+}
+
+impl<'a> Options<'a> {
+    fn parse(args: &mut Args<'a>) -> Result<Options<'a>, CommandError> {
+        let mut increment = None;
+        let mut options = Options {
+            increment: Increment::Int(1),
+            lower: None,
+            upper: None,
+            saturate: false,
+            deadline: None,
+            persist: false,
+            only_new: false,
+        };
+        while !args.is_empty() {
+            if increment.is_none() && args.take("byint") {
+                increment = Some(Increment::Int(args.int()?));
+            } else if increment.is_none() && args.take("byfloat") {
+                increment = Some(Increment::Float(args.bytes()?));
+            } else if options.lower.is_none() && args.take("lbound") {
+                options.lower = Some(args.bytes()?);
+            } else if options.upper.is_none() && args.take("ubound") {
+                options.upper = Some(args.bytes()?);
+            } else if args.take("saturate") {
+                options.saturate = true;
+            } else if args.take("enx") {
+                options.only_new = true;
+            } else if options.deadline.is_none() && args.take("persist") {
+                options.persist = true;
+            } else if !options.persist {
+                Deadline::take(args, &mut options.deadline)?;
+            } else {
+                return Err(CommandError::Syntax);
+            }
+        }
+        if options.only_new && options.deadline.is_none() {
+            return Err(CommandError::Syntax);
+        }
+        options.increment = increment.unwrap_or(options.increment);
+        Ok(options)
+    }
+}
+
+const BOUNDS_CROSS: CommandError =
+    CommandError::text("ERR LBOUND must be less than or equal to UBOUND");
+const NOT_FINITE: CommandError = CommandError::text("ERR increment would produce NaN or Infinity");
+
+/// What an increment comes to.
+struct Outcome<T> {
+    value: T,
+    /// What was added; 0 when the bounds forbade it.
+    added: T,
+    /// Whether it is to be stored.
+    stored: bool,
+}
+
+/// INCREX key [BYFLOAT increment | BYINT increment] [LBOUND lowerbound] [UBOUND upperbound] [SATURATE]
+///   [EX s | PX ms | EXAT unix-s | PXAT unix-ms | PERSIST] [ENX]
+/// Reply: the new value and what was added; the old one and 0, and nothing changed, when the result would be out of
+/// bounds, unless SATURATE puts it on the bound. Of BYFLOAT bulk strings, doubles in RESP3. Errors: syntax error, not an
+/// integer, not a valid float, invalid expire, bounds that cross, overflow of what is added, NaN or Infinity, WRONGTYPE.
+/// Propagates: SET key value with PXAT or KEEPTTL, or DEL when the deadline is past. O(1).
+pub(super) fn increx(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    let key = args.key()?;
+    let options = Options::parse(args)?;
+    let at = match options.deadline {
+        Some(deadline) => Some(deadline.at(ctx)?),
+        None => None,
+    };
+    match options.increment {
+        Increment::Int(by) => {
+            let outcome = add_int(ctx, key, by, &options)?;
+            if outcome.stored {
+                let mut digits = itoa::Buffer::new();
+                let text = digits.format(outcome.value).as_bytes();
+                let ttl = ttl_after(ctx, key, &options, at);
+                let db = ctx.client.db;
+                let is_new = ctx.engine.keyspace.set_int(db, key, outcome.value, ttl);
+                report(ctx, key, text, &options, at, ttl, is_new);
+            }
+            let reply = ctx.reply();
+            reply.array(2);
+            reply.int(outcome.value);
+            reply.int(outcome.added);
+        }
+        Increment::Float(by) => {
+            let outcome = add_float(ctx, key, by, &options)?;
+            let (mut value, mut added) = (Vec::new(), Vec::new());
+            outcome.value.push(&mut value);
+            outcome.added.push(&mut added);
+            if outcome.stored {
+                let ttl = ttl_after(ctx, key, &options, at);
+                let db = ctx.client.db;
+                let is_new = ctx.engine.keyspace.set_text(db, key, &value, ttl);
+                report(ctx, key, &value, &options, at, ttl, is_new);
+            }
+            let reply = ctx.reply();
+            reply.array(2);
+            reply.double_text(&value);
+            reply.double_text(&added);
+        }
+    }
+    Ok(())
+}
+
+fn add_int(
+    ctx: &mut Context<'_>,
+    key: Key<'_>,
+    by: i64,
+    options: &Options<'_>,
+) -> Result<Outcome<i64>, CommandError> {
+    let bound = |text: Option<&[u8]>, default| match text {
+        Some(text) => num::parse_i64(text).ok_or(CommandError::NotInteger),
+        None => Ok(default),
+    };
+    let (lower, upper) = (
+        bound(options.lower, i64::MIN)?,
+        bound(options.upper, i64::MAX)?,
+    );
+    if lower > upper {
+        return Err(BOUNDS_CROSS);
+    }
+    let old = match ctx.write(key) {
+        Some(entry) => string_of(entry)?.as_int().ok_or(CommandError::NotInteger)?,
+        None => 0,
+    };
+    let sum = i128::from(old) + i128::from(by);
+    let within = sum.clamp(lower.into(), upper.into());
+    if sum != within && !options.saturate {
+        return Ok(Outcome {
+            value: old,
+            added: 0,
+            stored: false,
+        });
+    }
+    let added = i64::try_from(within - i128::from(old)).map_err(|_| CommandError::Overflow)?;
+    Ok(Outcome {
+        value: within as i64,
+        added,
+        stored: true,
+    })
+}
+
+fn add_float(
+    ctx: &mut Context<'_>,
+    key: Key<'_>,
+    by: &[u8],
+    options: &Options<'_>,
+) -> Result<Outcome<LongDouble>, CommandError> {
+    let bound = |text: Option<&[u8]>, default| match text {
+        Some(text) => LongDouble::parse(text).ok_or(CommandError::NotFloat),
+        None => Ok(default),
+    };
+    let by = LongDouble::parse(by).ok_or(CommandError::NotFloat)?;
+    let (lower, upper) = (
+        bound(options.lower, -LongDouble::MAX)?,
+        bound(options.upper, LongDouble::MAX)?,
+    );
+    if upper.is_below(lower) {
+        return Err(BOUNDS_CROSS);
+    }
+    let mut scratch = Vec::new();
+    let old = match ctx.write(key) {
+        Some(entry) => LongDouble::parse(string_of(entry)?.as_bytes(&mut scratch)),
+        None => Some(LongDouble::from_i64(0)),
+    };
+    let old = old.ok_or(CommandError::NotFloat)?;
+    if !old.is_finite() || !by.is_finite() {
+        return Err(NOT_FINITE);
+    }
+    let sum = old + by;
+    let bound = match () {
+        () if sum.is_below(lower) => lower,
+        () if upper.is_below(sum) => upper,
+        () => {
+            return Ok(Outcome {
+                value: sum,
+                added: by,
+                stored: true,
+            });
+        }
+    };
+    if !options.saturate {
+        return Ok(Outcome {
+            value: old,
+            added: LongDouble::from_i64(0),
+            stored: false,
+        });
+    }
+    let added = bound + -old;
+    if !bound.is_finite() || !added.is_finite() {
+        return Err(NOT_FINITE);
+    }
+    Ok(Outcome {
+        value: bound,
+        added,
+        stored: true,
+    })
+}
+
+/// The deadline that the key will have.
+fn ttl_after(ctx: &Context<'_>, key: Key<'_>, options: &Options<'_>, at: Option<UnixMs>) -> Ttl {
+    let entry = ctx.engine.keyspace.find(ctx.client.db, key);
+    let has_deadline = entry.is_some_and(|entry| entry.expire_at().is_some());
+    match at {
+        _ if options.persist => Ttl::None,
+        Some(at) if !(options.only_new && has_deadline) => Ttl::At(at),
+        Some(_) | None => Ttl::Keep,
+    }
+}
+
+/// After the new value was stored with this deadline.
+fn report(
+    ctx: &mut Context<'_>,
+    key: Key<'_>,
+    text: &[u8],
+    options: &Options<'_>,
+    at: Option<UnixMs>,
+    ttl: Ttl,
+    is_new: bool,
+) {
+    let db = ctx.client.db;
+    if is_new {
+        ctx.created(db, key.bytes);
+    }
+    let event = match options.increment {
+        Increment::Int(_) => "incrby",
+        Increment::Float(_) => "incrbyfloat",
+    };
+    ctx.changed(key.bytes, EventClass::String, event);
+    match (ttl, at) {
+        (Ttl::At(_), Some(at)) if ctx.is_past(at) => expire::delete_past(ctx, key),
+        (Ttl::At(_), Some(at)) => {
+            ctx.engine
+                .notify(EventClass::Generic, "expire", key.bytes, db);
+            let mut digits = itoa::Buffer::new();
+            let at = digits.format(at).as_bytes();
+            ctx.replicate_as(&[b"SET", key.bytes, text, b"PXAT", at]);
+        }
+        (Ttl::None, _) => {
+            ctx.engine
+                .notify(EventClass::Generic, "persist", key.bytes, db);
+            ctx.replicate_as(&[b"SET", key.bytes, text]);
+        }
+        (Ttl::Keep | Ttl::At(_), _) => {
+            ctx.replicate_as(&[b"SET", key.bytes, text, b"KEEPTTL"]);
+        }
+    }
+}

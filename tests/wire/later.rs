@@ -1,0 +1,205 @@
+//! Commands and options on strings of Redis after 8.0: DIGEST, DELEX, SET IFDEQ and IFDNE, MSETEX, INCREX.
+
+use redoxide::base::prng::Prng;
+
+use crate::harness::{Peer, Server};
+use crate::pair::{Pair, pick, some};
+
+fn check(server: &Server, dialogue: &[(&str, &str)]) {
+    let mut client = server.client();
+    for (line, reply) in dialogue {
+        assert_eq!(client.text(line), *reply, "{line}");
+    }
+}
+
+#[test]
+fn digests() {
+    let server = Server::start(&[]);
+    check(
+        &server,
+        &[
+            ("DIGEST k", "(nil)"),
+            ("SET k 'Hello world'", "OK"),
+            // The example of Redis's documentation.
+            ("DIGEST k", "b6acb9d84a38ff74"),
+            ("SET k new IFDEQ 0000000000000000", "(nil)"),
+            ("SET k new IFDEQ B6ACB9D84A38FF74", "OK"),
+            ("SET k newer IFDNE b6acb9d84a38ff74 GET", "new"),
+            ("GET k", "newer"),
+            ("SET none v IFDEQ b6acb9d84a38ff74", "(nil)"),
+            ("SET none v IFDNE b6acb9d84a38ff74", "OK"),
+            ("SET none v IFDNE 1 IFEQ 2", "(error) ERR syntax error"),
+        ],
+    );
+}
+
+#[test]
+fn delex() {
+    let server = Server::start(&[]);
+    check(
+        &server,
+        &[
+            ("DELEX k IFEQ", "0"),
+            ("SET k 12", "OK"),
+            (
+                "DELEX k IFEQ",
+                "(error) ERR wrong number of arguments for 'delex' command",
+            ),
+            (
+                "DELEX k NX 1",
+                "(error) ERR Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE",
+            ),
+            ("DELEX k IFEQ 13", "0"),
+            ("DELEX k IFNE 12", "0"),
+            ("DELEX k IFDEQ 0", "0"),
+            ("DELEX k IFEQ 12", "1"),
+            ("EXISTS k", "0"),
+            ("SET k 12", "OK"),
+            ("DELEX k", "1"),
+            ("HSET h f v", "1"),
+            (
+                "DELEX h IFEQ v",
+                "(error) ERR Key should be of string type if conditions are specified",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn increx() {
+    let server = Server::start(&[]);
+    check(
+        &server,
+        &[
+            ("INCREX k", "[1, 1]"),
+            ("INCREX k BYINT -10", "[-9, -10]"),
+            ("SET k 99", "OK"),
+            ("INCREX k BYINT 5 UBOUND 100 EX 100", "[99, 0]"),
+            ("TTL k", "-1"),
+            ("INCREX k BYINT 5 UBOUND 100 SATURATE EX 100", "[100, 1]"),
+            ("TTL k", "100"),
+            ("INCREX k EX 1000 ENX", "[101, 1]"),
+            ("TTL k", "100"),
+            ("INCREX k LBOUND 0", "[102, 1]"),
+            ("TTL k", "100"),
+            ("INCREX k PERSIST", "[103, 1]"),
+            ("TTL k", "-1"),
+            ("SET k 9223372036854775807", "OK"),
+            ("INCREX k", "[9223372036854775807, 0]"),
+            ("INCREX k SATURATE", "[9223372036854775807, 0]"),
+            (
+                "INCREX k UBOUND -9223372036854775808 SATURATE",
+                "(error) ERR increment or decrement would overflow",
+            ),
+            (
+                "INCREX k LBOUND 2 UBOUND 1",
+                "(error) ERR LBOUND must be less than or equal to UBOUND",
+            ),
+            ("INCREX none UBOUND 0", "[0, 0]"),
+            ("EXISTS none", "0"),
+            ("SET f 1.5", "OK"),
+            (
+                "INCREX f",
+                "(error) ERR value is not an integer or out of range",
+            ),
+            ("INCREX f BYFLOAT 0.25", "[1.75, 0.25]"),
+            ("INCREX f BYFLOAT 10 UBOUND 2.5", "[1.75, 0]"),
+            ("INCREX f BYFLOAT 10 UBOUND 2.5 SATURATE", "[2.5, 0.75]"),
+            (
+                "INCREX f BYFLOAT inf",
+                "(error) ERR increment would produce NaN or Infinity",
+            ),
+            ("INCREX f BYFLOAT 1 BYINT 1", "(error) ERR syntax error"),
+            ("INCREX f ENX", "(error) ERR syntax error"),
+            ("INCREX f BYFLOAT 1 EXAT 1", "[3.5, 1]"),
+            ("EXISTS f", "0"),
+        ],
+    );
+    let mut client = server.client();
+    client.text("HELLO 3");
+    assert_eq!(client.text("INCREX d BYFLOAT 1.5"), "[1.5, 1.5]");
+}
+
+#[test]
+fn a_replica_follows() {
+    let server = Server::start(&[]);
+    let Some(replica) = Peer::Redis8.start(&["--repl-diskless-sync-delay", "0"]) else {
+        return;
+    };
+    let (mut ours, mut theirs) = (server.client(), replica.client());
+    ours.text("CONFIG SET repl-diskless-sync-delay 0");
+    theirs.text(&format!("REPLICAOF 127.0.0.1 {}", server.port()));
+    for line in [
+        "MSETEX 2 a 1 b 2",
+        "MSETEX 2 b 3 c 4 EX 1000",
+        "MSETEX 1 c 5 KEEPTTL",
+        "INCREX c BYINT 2",
+        "INCREX d BYFLOAT 0.5 PX 1000000",
+        "SET x 1",
+        "DELEX x IFEQ 1",
+        "SET y 1",
+        "SET y 2 IFDNE 0",
+        "SETBIT bits 70 1",
+        "PFADD hll a b c",
+        "PFCOUNT hll",
+    ] {
+        ours.text(line);
+    }
+    for _ in 0..200 {
+        if ours.text("WAIT 1 100") == "1" && theirs.text("EXISTS hll") == "1" {
+            break;
+        }
+    }
+    for line in [
+        "MGET a b c d x y bits hll",
+        "DBSIZE",
+        "PEXPIRETIME c",
+        "PEXPIRETIME d",
+    ] {
+        assert_eq!(ours.text(line), theirs.text(line), "{line}");
+    }
+}
+
+/// Valkey 9.1 has MSETEX.
+#[test]
+fn msetex_answers_as_valkey() {
+    let Some(mut pair) = Pair::start_with(Peer::Valkey, &[]) else {
+        return;
+    };
+    let key = |prng: &mut Prng| pick(prng, &["a", "b", "c", "d"]);
+    let option = |prng: &mut Prng| {
+        let mut option = vec![pick(
+            prng,
+            &["NX", "XX", "KEEPTTL", "EX", "PX", "EXAT", "nx", "x"],
+        )];
+        if prng.below(3) > 0 && matches!(option[0].as_slice(), b"EX" | b"PX" | b"EXAT") {
+            option.push(pick(
+                prng,
+                &["1000000", "1000000", "0", "-1", "x", "5000000000"],
+            ));
+        }
+        option
+    };
+    let command = |prng: &mut Prng| match prng.below(8) {
+        0 => vec![b"GET".to_vec(), key(prng)],
+        1 => vec![b"PERSIST".to_vec(), key(prng)],
+        2 => vec![b"DEL".to_vec(), key(prng)],
+        3 => vec![b"EXISTS".to_vec(), key(prng)],
+        _ => {
+            let count = pick(prng, &["1", "2", "2", "3", "0", "-1", "x", "4294967296"]);
+            let pairs = match count.as_slice() {
+                b"1" | b"2" | b"3" => u64::from(count[0] - b'0') + prng.below(30) / 29,
+                _ => 1,
+            };
+            let pairs = (0..pairs).flat_map(|_| [key(prng), pick(prng, &["1", "text", ""])]);
+            let pairs: Vec<Vec<u8>> = pairs.collect();
+            [
+                vec![b"MSETEX".to_vec(), count],
+                pairs,
+                some(prng, 2, option),
+            ]
+            .concat()
+        }
+    };
+    pair.random(3000, command, |_, _, _| true);
+}
