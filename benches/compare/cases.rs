@@ -88,9 +88,24 @@ pub const CASES: &[Case] = &[
         run: suite,
     },
     Case {
-        name: "bits",
-        about: "SETBIT, BITCOUNT of 1 MiB, PFADD, PFCOUNT and their kin, by redis-benchmark",
-        run: bits,
+        name: "setbit-p16",
+        about: "SETBIT in a bitmap of 1 MiB: a random bit set and cleared, pipeline 16",
+        run: |b| saturated(b, Kind::SetBit, 16),
+    },
+    Case {
+        name: "bitcount-p16",
+        about: "BITCOUNT of 1 MiB, pipeline 16",
+        run: |b| saturated(b, Kind::BitCount, 16),
+    },
+    Case {
+        name: "pfadd-p16",
+        about: "PFADD of an element that is there, pipeline 16",
+        run: |b| saturated(b, Kind::PfAdd, 16),
+    },
+    Case {
+        name: "pfcount-p16",
+        about: "PFCOUNT of one key, pipeline 16",
+        run: |b| saturated(b, Kind::PfCount, 16),
     },
     Case {
         name: "paced",
@@ -190,6 +205,10 @@ fn saturated(bench: &mut Bench, kind: Kind, pipeline: usize) -> io::Result<()> {
         Kind::Ping => format!("PING P{pipeline}"),
         Kind::Get => format!("GET P{pipeline}"),
         Kind::Set => format!("SET P{pipeline}"),
+        Kind::SetBit => format!("SETBIT P{pipeline}"),
+        Kind::BitCount => format!("BITCOUNT 1 MiB P{pipeline}"),
+        Kind::PfAdd => format!("PFADD P{pipeline}"),
+        Kind::PfCount => format!("PFCOUNT P{pipeline}"),
     };
     let data = Data {
         keys: bench.keys,
@@ -197,10 +216,19 @@ fn saturated(bench: &mut Bench, kind: Kind, pipeline: usize) -> io::Result<()> {
     };
     let work = Work::new(kind, &data, pipeline);
     let stored = Data {
-        keys: if kind == Kind::Ping { 0 } else { data.keys },
+        keys: match kind {
+            Kind::Get | Kind::Set => data.keys,
+            _ => 0,
+        },
         ..data
     };
     let servers = bench.start_all(&stored, &bench.one_core())?;
+    for server in &servers {
+        let (commands, reply) = load::own_data(kind);
+        server
+            .client()?
+            .send_all(commands.into_iter(), reply.as_bytes())?;
+    }
     let measured = Duration::from_secs_f64(bench.seconds);
     for round in 0..bench.rounds {
         for (index, server) in servers.iter().enumerate() {
@@ -353,49 +381,6 @@ fn tool(bench: &mut Bench, pipeline: usize) -> io::Result<()> {
                 ] {
                     bench.report.add(&name, index, figure, value);
                 }
-            }
-        }
-    }
-    Ok(())
-}
-
-/// What `bits` runs: a request and how many of 100 thousand for each second of measuring. `bits` and `hll` are made by
-/// what stands before.
-const BITS: &[(&str, f64)] = &[
-    ("SETBIT bits __rand_int__ 1", 5.0),
-    ("GETBIT bits __rand_int__", 5.0),
-    ("BITCOUNT bits", 0.2),
-    ("BITPOS bits 0", 5.0),
-    ("BITOP AND both bits bits", 0.05),
-    ("BITFIELD field INCRBY u32 #__rand_int__ 1", 5.0),
-    ("PFADD sparse:__rand_int__ a b c", 5.0),
-    ("PFADD hll __rand_int__", 5.0),
-    ("PFCOUNT hll", 5.0),
-    ("PFCOUNT hll sparse:000000000001", 0.2),
-    ("PFMERGE merged hll hll", 0.2),
-];
-
-/// Requests on one bitmap of 1 MiB and on HyperLogLogs, pipeline 16.
-fn bits(bench: &mut Bench) -> io::Result<()> {
-    let none = Data {
-        keys: 0,
-        value_bytes: 0,
-    };
-    let servers = bench.start_all(&none, &bench.one_core())?;
-    for round in 0..bench.rounds {
-        for (request, share) in BITS {
-            let requests = (share * 100_000.0 * bench.seconds) as usize;
-            for (index, server) in servers.iter().enumerate() {
-                // The whole bitmap is there from the start: 8388608 bits.
-                let mut args = format!("-c {} -P 16 -n {requests} -r 8388608", bench.connections);
-                args = format!("{args} {request}");
-                let args: Vec<String> = args.split(' ').map(str::to_string).collect();
-                let cpu_start = os::process_cpu(server.pid())?;
-                run_tool(bench, server, &args)?;
-                let cpu = os::process_cpu(server.pid())? - cpu_start;
-                let cpu_us = cpu.as_secs_f64() * 1e6 / requests as f64;
-                bench.progress(request, round, index, &format!("{cpu_us:.3} µs CPU each"));
-                bench.report.add(request, index, &report::CPU, cpu_us);
             }
         }
     }

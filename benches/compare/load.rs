@@ -29,6 +29,37 @@ pub enum Kind {
     Ping,
     Get,
     Set,
+    SetBit,
+    BitCount,
+    PfAdd,
+    PfCount,
+}
+
+/// Elements of the HyperLogLog that PFADD meets.
+const ELEMENTS: usize = 1000;
+/// Bytes of the bitmap.
+const BITMAP_BYTES: usize = 1 << 20;
+
+/// Commands that make the keys a kind needs beside the data set, and the reply to each.
+pub fn own_data(kind: Kind) -> (Vec<(Vec<u8>, usize)>, &'static str) {
+    let one = |args: &[&str]| {
+        let mut bytes = Vec::new();
+        push_command(&mut bytes, args);
+        vec![(bytes, 1)]
+    };
+    match kind {
+        Kind::Ping | Kind::Get | Kind::Set => (Vec::new(), ""),
+        Kind::SetBit | Kind::BitCount => {
+            (one(&["SET", "bits", &"\0".repeat(BITMAP_BYTES)]), "+OK\r\n")
+        }
+        Kind::PfAdd => {
+            let elements: Vec<String> = (0..ELEMENTS).map(Data::key).collect();
+            let mut args = vec!["PFADD", "hll"];
+            args.extend(elements.iter().map(String::as_str));
+            (one(&args), ":1\r\n")
+        }
+        Kind::PfCount => (one(&["PFADD", "hll", "element"]), ":1\r\n"),
+    }
 }
 
 /// The data set: 16-byte keys, values of one length and content.
@@ -90,28 +121,47 @@ impl Work {
             Kind::Ping => "+PONG\r\n".to_string(),
             Kind::Get => format!("${}\r\n{value}\r\n", value.len()),
             Kind::Set => "+OK\r\n".to_string(),
+            Kind::SetBit => ":0\r\n:1\r\n".to_string(),
+            Kind::BitCount | Kind::PfAdd => ":0\r\n".to_string(),
+            Kind::PfCount => ":1\r\n".to_string(),
         };
         let mut random = Random(0x9E37_79B9_7F4A_7C15);
         let mut bytes = Vec::new();
         let mut batches = Vec::new();
         for _ in 0..BUILT_REQUESTS / pipeline {
             let start = bytes.len();
-            for _ in 0..pipeline {
+            // Of the one kind whose replies differ: each bit is set, then cleared.
+            let mut bit = String::new();
+            for request in 0..pipeline {
                 let key = Data::key(random.below(data.keys));
                 match kind {
                     Kind::Ping => push_command(&mut bytes, &["PING"]),
                     Kind::Get => push_command(&mut bytes, &["GET", &key]),
                     Kind::Set => push_command(&mut bytes, &["SET", &key, &value]),
+                    Kind::SetBit if request % 2 == 0 => {
+                        bit = random.below(8 * BITMAP_BYTES).to_string();
+                        push_command(&mut bytes, &["SETBIT", "bits", &bit, "1"]);
+                    }
+                    Kind::SetBit => push_command(&mut bytes, &["SETBIT", "bits", &bit, "0"]),
+                    Kind::BitCount => push_command(&mut bytes, &["BITCOUNT", "bits"]),
+                    Kind::PfAdd => {
+                        let element = Data::key(random.below(ELEMENTS));
+                        push_command(&mut bytes, &["PFADD", "hll", &element]);
+                    }
+                    Kind::PfCount => push_command(&mut bytes, &["PFCOUNT", "hll"]),
                 }
             }
             batches.push(start..bytes.len());
         }
-        let replies = reply.as_bytes().repeat(pipeline);
+        let replies = match kind {
+            Kind::SetBit => reply.as_bytes().repeat(pipeline / 2),
+            _ => reply.as_bytes().repeat(pipeline),
+        };
         Work {
             bytes,
             batches,
             pipeline,
-            reply_bytes: reply.len(),
+            reply_bytes: replies.len() / pipeline,
             replies,
         }
     }

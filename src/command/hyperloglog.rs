@@ -111,21 +111,25 @@ fn pfadd(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError>
         Some(entry) => {
             let is_raw = entry.encoding() == "raw";
             let value = value_of(entry)?;
-            match value.is_dense() {
-                true => match args
-                    .iter()
-                    .skip(2)
-                    .any(|element| value.dense_lacks(Hit::of(element)))
-                {
-                    true => add_to_dense(ctx, key, args),
-                    false => 0,
-                },
-                false => {
+            // Most elements are there: nothing is copied for them.
+            let mut raises = false;
+            while let Some(element) = args.peek()
+                && !raises
+            {
+                raises = value.lacks(Hit::of(element))?;
+                args.skip(usize::from(!raises));
+            }
+            match (raises, value.is_dense()) {
+                (true, true) => add_to_dense(ctx, key, args),
+                (true, false) => {
                     let value = HyperLogLog::of(value);
+                    add_to(ctx, key, args, value, 0)?
+                }
+                (false, _) => {
                     if !is_raw {
                         make_raw(ctx, key);
                     }
-                    add_to(ctx, key, args, value, 0)?
+                    0
                 }
             }
         }
@@ -138,7 +142,7 @@ fn pfadd(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError>
     Ok(())
 }
 
-/// Adds the elements to a copy of the value and stores it if that changed it; `changes` and the registers raised.
+/// Adds the elements left to a copy of the value and stores it if that changed it; `changes` and the registers raised.
 fn add_to(
     ctx: &mut Context<'_>,
     key: Key<'_>,
@@ -147,8 +151,8 @@ fn add_to(
     mut changes: u64,
 ) -> Result<u64, CommandError> {
     let max = sparse_bytes_max(ctx);
-    for element in args.iter().skip(2) {
-        changes += u64::from(value.raise(Hit::of(element), max)?);
+    while !args.is_empty() {
+        changes += u64::from(value.raise(Hit::of(args.bytes()?), max)?);
     }
     if changes > 0 {
         value.invalidate();
@@ -157,11 +161,11 @@ fn add_to(
     Ok(changes)
 }
 
-/// Adds the elements to a dense value in its place; the registers raised.
+/// Adds the elements left to a dense value in its place; the registers raised.
 fn add_to_dense(ctx: &mut Context<'_>, key: Key<'_>, args: &Args<'_>) -> u64 {
     let change = |bytes: &mut [u8]| {
         hyperloglog::invalidate(bytes);
-        let hits = args.iter().skip(2).map(Hit::of);
+        let hits = args.iter().skip(args.position()).map(Hit::of);
         hits.filter(|&hit| hyperloglog::raise_dense(bytes, hit))
             .count() as u64
     };

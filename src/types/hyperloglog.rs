@@ -228,10 +228,13 @@ impl<'a> HyperLogLogRef<'a> {
         }
     }
 
-    /// Whether an element would raise a register of the dense form.
+    /// Whether an element would raise its register. The sparse form is looked at as far as the register.
     #[inline]
-    pub fn dense_lacks(self, hit: Hit) -> bool {
-        dense_register(self.registers(), hit.index) < hit.rank
+    pub fn lacks(self, hit: Hit) -> Result<bool, Corrupt> {
+        match self.is_dense() {
+            true => Ok(dense_register(self.registers(), hit.index) < hit.rank),
+            false => Ok(locate(self.bytes, hit.index)?.run.value < hit.rank),
+        }
     }
 
     /// The runs of the sparse form as PFDEBUG DECODE shows them; `None` for a dense one.
@@ -259,6 +262,63 @@ impl<'a> HyperLogLogRef<'a> {
             _ => Err(Corrupt),
         }
     }
+}
+
+/// Where a register is in the sparse form.
+struct Located {
+    /// Where the run before begins, or the run itself when it is the first.
+    before: usize,
+    /// Where the run begins.
+    at: usize,
+    /// Its first register.
+    start: usize,
+    run: Run,
+}
+
+/// Finds the run of a register in a sparse value.
+fn locate(bytes: &[u8], index: usize) -> Result<Located, Corrupt> {
+    let (mut before, mut at, mut start) = (HEADER_BYTES, HEADER_BYTES, 0);
+    loop {
+        // Eight runs of a byte each at once, as long as they end before the register.
+        while let Some(&runs) = bytes.get(at..).and_then(|rest| rest.first_chunk())
+            && let Some(len) = eight_runs(runs)
+            && start + len <= index
+        {
+            before = at + 7;
+            at += 8;
+            start += len;
+        }
+        if at >= bytes.len() {
+            return Err(Corrupt);
+        }
+        let run = Run::first(&bytes[at..]);
+        if index < start + run.len {
+            return Ok(Located {
+                before,
+                at,
+                start,
+                run,
+            });
+        }
+        before = at;
+        at += run.bytes;
+        start += run.len;
+    }
+}
+
+/// The registers in eight runs; `None` when one of them has two bytes.
+#[inline]
+fn eight_runs(runs: [u8; 8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let runs = u64::from_le_bytes(runs);
+    // Bit 6 without bit 7.
+    if runs & !(runs >> 1) & (0x40 * ONES) != 0 {
+        return None;
+    }
+    let with_value = (runs >> 7 & ONES) * 0xff;
+    let lens = (runs & (0x3f * ONES) & !(with_value & (0x3c * ONES))) + ONES;
+    let pairs = (lens & 0x00ff_00ff_00ff_00ff) + (lens >> 8 & 0x00ff_00ff_00ff_00ff);
+    Some((pairs.wrapping_mul(0x0001_0001_0001_0001) >> 48) as usize)
 }
 
 /// Eight registers of 6 bits, a byte each.
@@ -469,20 +529,13 @@ impl HyperLogLog {
 
     /// As [`HyperLogLog::raise`] in the sparse form; `None` when that would grow too long.
     fn raise_sparse(&mut self, hit: Hit, sparse_bytes_max: usize) -> Result<Option<bool>, Corrupt> {
-        // 1. The run that has the register, and where the one before it begins.
-        let (mut before, mut at, mut start) = (HEADER_BYTES, HEADER_BYTES, 0);
-        let run = loop {
-            if at >= self.bytes.len() {
-                return Err(Corrupt);
-            }
-            let run = Run::first(&self.bytes[at..]);
-            if hit.index < start + run.len {
-                break run;
-            }
-            before = at;
-            at += run.bytes;
-            start += run.len;
-        };
+        // 1. The run that has the register.
+        let Located {
+            before,
+            at,
+            start,
+            run,
+        } = locate(&self.bytes, hit.index)?;
         if run.value >= hit.rank {
             return Ok(Some(false));
         }
@@ -641,6 +694,28 @@ mod tests {
     fn the_self_test_holds() {
         let mut prng = Prng::new(3);
         assert_eq!(self_test(|| prng.next_u64()), Ok(()));
+    }
+
+    #[test]
+    fn registers_are_found_as_one_run_after_the_other_says() {
+        for seed in 0..20 {
+            let mut prng = Prng::new(seed);
+            let mut value = HyperLogLog::default();
+            for _ in 0..prng.below(2000) {
+                let hit = Hit::of(&prng.next_u64().to_le_bytes());
+                value.raise(hit, 1 << 20).expect("whole");
+            }
+            let (mut at, mut start) = (HEADER_BYTES, 0);
+            for run in runs(&value.bytes[HEADER_BYTES..]) {
+                for index in [start, start + run.len - 1] {
+                    let found = locate(&value.bytes, index).expect("whole");
+                    assert_eq!((found.at, found.start, found.run.len), (at, start, run.len));
+                    assert!(found.before < at || at == HEADER_BYTES);
+                }
+                (at, start) = (at + run.bytes, start + run.len);
+            }
+            assert!(locate(&value.bytes, REGISTERS).is_err());
+        }
     }
 
     #[test]
