@@ -41,8 +41,7 @@ mod avx2 {
         for block in blocks {
             for line in (0..BLOCK_BYTES).step_by(64) {
                 let ahead = block.as_ptr().wrapping_add(AHEAD_BYTES + line);
-                // SAFETY: a hint, harmless for any address.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(ahead.cast()) };
+                _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
             }
             let carry = |sum: &mut __m256i, a, b| {
                 let half = _mm256_xor_si256(*sum, a);
