@@ -87,6 +87,23 @@ pub enum Element {
     Item(Span),
     /// A field and its value.
     Pair(Span, Span),
+    /// A member and its score.
+    Scored(Span, Score),
+}
+
+/// A score, not NaN; by its bits, so that records compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Score(u64);
+
+impl Score {
+    pub(super) fn of(score: f64) -> Score {
+        Score(score.to_bits())
+    }
+
+    /// The number.
+    pub fn get(self) -> f64 {
+        f64::from_bits(self.0)
+    }
 }
 
 /// A key.

@@ -8,8 +8,9 @@ use std::hash::{DefaultHasher, Hasher};
 
 use super::Started;
 use super::blob;
-use crate::container::Pack;
-use crate::rdb::decode::{Batch, Element, Record, Value};
+use crate::base::num;
+use crate::container::{IntSet, Pack, PackItem};
+use crate::rdb::decode::{Batch, Element, Record, Score, Value};
 use crate::rdb::error::RdbErrorKind;
 use crate::rdb::reader::{Reader, Span, Stop};
 use crate::types::Kind;
@@ -22,10 +23,13 @@ const STEP: usize = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shape {
     /// A string.
-    #[allow(dead_code, reason = "sets and lists are to come")]
     Item,
     /// Two strings.
     Pair,
+    /// A string and eight bytes of a double.
+    Scored,
+    /// A string and a number as text: in a stream in a form of its own, in a blob as any string.
+    ScoredText,
 }
 
 /// The rest of a collection.
@@ -33,6 +37,8 @@ pub(crate) enum Shape {
 pub(crate) enum State {
     /// So many elements follow in the stream.
     Stream { left: u64, shape: Shape },
+    /// So many nodes of a list follow in the stream, of the older form or the newer.
+    Nodes { left: u64, old: bool },
     /// The strings of these elements, taken from a blob.
     Blob {
         strings: std::vec::IntoIter<Vec<u8>>,
@@ -70,6 +76,15 @@ impl State {
                 }
                 Ok(false)
             }
+            State::Nodes { left: 0, .. } => {
+                batch.records.push(Record::End);
+                Ok(true)
+            }
+            State::Nodes { left, old } => {
+                node(reader, *old, bytes_max, batch)?;
+                *left -= 1;
+                Ok(false)
+            }
             State::Blob { strings, shape } => {
                 for _ in 0..STEP {
                     let Some(first) = strings.next() else {
@@ -77,11 +92,12 @@ impl State {
                         return Ok(true);
                     };
                     let first = push(batch, &first);
+                    let mut second = || strings.next().ok_or(DAMAGED);
                     let element = match shape {
                         Shape::Item => Element::Item(first),
-                        Shape::Pair => {
-                            let second = strings.next().ok_or(DAMAGED)?;
-                            Element::Pair(first, push(batch, &second))
+                        Shape::Pair => Element::Pair(first, push(batch, &second()?)),
+                        Shape::Scored | Shape::ScoredText => {
+                            Element::Scored(first, Score::of(score_of(&second()?)?))
                         }
                     };
                     batch.records.push(Record::Element(element));
@@ -110,7 +126,60 @@ fn element(
     Ok(match shape {
         Shape::Item => Element::Item(first),
         Shape::Pair => Element::Pair(first, reader.string(bytes_max, &mut batch.bytes)?),
+        Shape::Scored => {
+            let score = f64::from_le_bytes(reader.array()?);
+            if score.is_nan() {
+                return Err(DAMAGED.into());
+            }
+            Element::Scored(first, Score::of(score))
+        }
+        Shape::ScoredText => {
+            let score = match reader.byte()? {
+                253 => return Err(DAMAGED.into()),
+                254 => f64::INFINITY,
+                255 => f64::NEG_INFINITY,
+                length => score_of(reader.take(u64::from(length))?)?,
+            };
+            Element::Scored(first, Score::of(score))
+        }
     })
+}
+
+/// A node of a list: all its elements.
+fn node(
+    reader: &mut Reader<'_>,
+    old: bool,
+    bytes_max: u64,
+    batch: &mut Batch,
+) -> Result<(), Stop> {
+    const PLAIN: u64 = 1;
+    const PACKED: u64 = 2;
+    let form = if old { PACKED } else { reader.length()? };
+    let blob = reader.string(bytes_max, &mut batch.bytes)?;
+    let found = match form {
+        PLAIN => {
+            batch.records.push(Record::Element(Element::Item(blob)));
+            return Ok(());
+        }
+        PACKED if old => blob::ziplist(batch.bytes(blob)).ok_or(DAMAGED)?,
+        PACKED => texts(Pack::check(batch.bytes(blob)).map_err(|_| DAMAGED)?),
+        _ => return Err(DAMAGED.into()),
+    };
+    for text in found {
+        let item = push(batch, &text);
+        batch.records.push(Record::Element(Element::Item(item)));
+    }
+    Ok(())
+}
+
+/// The elements of a pack as text.
+fn texts(pack: Pack<'_>) -> Vec<Vec<u8>> {
+    let text = |item: PackItem<'_>| {
+        let mut text = Vec::with_capacity(item.len());
+        item.push_to(&mut text);
+        text
+    };
+    pack.iter().map(text).collect()
 }
 
 fn rest(kind: Kind, state: State) -> Started {
@@ -149,7 +218,7 @@ fn pack(
     let found = Pack::check(batch.bytes(blob)).map_err(|_| DAMAGED)?;
     let step = match shape {
         Shape::Item => 1,
-        Shape::Pair => 2,
+        Shape::Pair | Shape::Scored | Shape::ScoredText => 2,
     };
     if !found.len().is_multiple_of(step) || !are_distinct(found, step) {
         return Err(DAMAGED.into());
@@ -157,12 +226,7 @@ fn pack(
     if found.bytes_len() <= BLOCK_BYTES_MAX && !found.is_empty() {
         return Ok(packed(kind, false, blob));
     }
-    let texts = found.iter().map(|item| {
-        let mut text = Vec::with_capacity(item.len());
-        item.push_to(&mut text);
-        text
-    });
-    Ok(strings(kind, shape, texts.collect()))
+    Ok(strings(kind, shape, texts(found)))
 }
 
 /// Whether every `step`-th element differs from all others.
@@ -220,6 +284,110 @@ pub(super) fn hash_zipmap(
 ) -> Result<Started, Stop> {
     let found = older(reader, bytes_max, batch, blob::zipmap)?;
     Ok(strings(Kind::Hash, Shape::Pair, found))
+}
+
+pub(super) fn set(reader: &mut Reader<'_>, _: u64, _: &mut Batch) -> Result<Started, Stop> {
+    stream(reader, Kind::Set, Shape::Item)
+}
+
+pub(super) fn set_pack(
+    reader: &mut Reader<'_>,
+    bytes_max: u64,
+    batch: &mut Batch,
+) -> Result<Started, Stop> {
+    pack(reader, bytes_max, batch, Kind::Set, Shape::Item)
+}
+
+pub(super) fn set_ints(
+    reader: &mut Reader<'_>,
+    bytes_max: u64,
+    batch: &mut Batch,
+) -> Result<Started, Stop> {
+    let blob = reader.string(bytes_max, &mut batch.bytes)?;
+    let found = IntSet::check(batch.bytes(blob)).map_err(|_| DAMAGED)?;
+    if batch.bytes(blob).len() <= BLOCK_BYTES_MAX && !found.is_empty() {
+        return Ok(packed(Kind::Set, true, blob));
+    }
+    let texts = found.iter().map(|number| number.to_string().into_bytes());
+    Ok(strings(Kind::Set, Shape::Item, texts.collect()))
+}
+
+pub(super) fn zset(reader: &mut Reader<'_>, _: u64, _: &mut Batch) -> Result<Started, Stop> {
+    stream(reader, Kind::Zset, Shape::Scored)
+}
+
+/// Scores as text, before RDB 8.
+pub(super) fn zset_text(reader: &mut Reader<'_>, _: u64, _: &mut Batch) -> Result<Started, Stop> {
+    stream(reader, Kind::Zset, Shape::ScoredText)
+}
+
+pub(super) fn zset_pack(
+    reader: &mut Reader<'_>,
+    bytes_max: u64,
+    batch: &mut Batch,
+) -> Result<Started, Stop> {
+    let started = pack(reader, bytes_max, batch, Kind::Zset, Shape::ScoredText)?;
+    if let Value::Packed { bytes, .. } = started.value {
+        let found = Pack::of(batch.bytes(bytes));
+        if !is_ranked(found)? {
+            return Ok(strings(Kind::Zset, Shape::ScoredText, texts(found)));
+        }
+    }
+    Ok(started)
+}
+
+pub(super) fn zset_ziplist(
+    reader: &mut Reader<'_>,
+    bytes_max: u64,
+    batch: &mut Batch,
+) -> Result<Started, Stop> {
+    let found = older(reader, bytes_max, batch, blob::ziplist)?;
+    Ok(strings(Kind::Zset, Shape::ScoredText, found))
+}
+
+/// Whether members and scores in turn stand in the order of a sorted set; an error for what is no score.
+fn is_ranked(pack: Pack<'_>) -> Result<bool, Stop> {
+    let mut before: Option<(f64, Vec<u8>)> = None;
+    let mut items = pack.iter();
+    while let (Some(member), Some(score)) = (items.next(), items.next()) {
+        let score = score_of(score.as_bytes(&mut [0; 20]))?;
+        let mut text = Vec::with_capacity(member.len());
+        member.push_to(&mut text);
+        if before.is_some_and(|before| before >= (score, text.clone())) {
+            return Ok(false);
+        }
+        before = Some((score, text));
+    }
+    Ok(true)
+}
+
+fn score_of(text: &[u8]) -> Result<f64, Stop> {
+    Ok(num::parse_f64(text).ok_or(DAMAGED)?)
+}
+
+pub(super) fn list(reader: &mut Reader<'_>, _: u64, _: &mut Batch) -> Result<Started, Stop> {
+    stream(reader, Kind::List, Shape::Item)
+}
+
+pub(super) fn list_ziplist(
+    reader: &mut Reader<'_>,
+    bytes_max: u64,
+    batch: &mut Batch,
+) -> Result<Started, Stop> {
+    let found = older(reader, bytes_max, batch, blob::ziplist)?;
+    Ok(strings(Kind::List, Shape::Item, found))
+}
+
+/// A list of nodes, each a ziplist.
+pub(super) fn quicklist(reader: &mut Reader<'_>, _: u64, _: &mut Batch) -> Result<Started, Stop> {
+    let left = reader.length()?;
+    Ok(rest(Kind::List, State::Nodes { left, old: true }))
+}
+
+/// A list of nodes, each a pack or one plain element.
+pub(super) fn quicklist2(reader: &mut Reader<'_>, _: u64, _: &mut Batch) -> Result<Started, Stop> {
+    let left = reader.length()?;
+    Ok(rest(Kind::List, State::Nodes { left, old: false }))
 }
 
 /// The strings of a blob in an encoding that Redis writes no more.
