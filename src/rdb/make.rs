@@ -6,7 +6,7 @@ use crate::container::Pack;
 use crate::keyspace::{Key, Keyspace, Ttl};
 use crate::types::limits::Encodings;
 use crate::types::list::End;
-use crate::types::{HashMut, Kind, ListLimit, ListMut, Value};
+use crate::types::{HashMut, Kind, ListLimit, ListMut, SetLimits, SetMut, Value};
 
 const DUPLICATE: RdbErrorKind = RdbErrorKind::Value("an element stands twice in a value");
 const SHAPE: RdbErrorKind = RdbErrorKind::Value("an element of another type of value");
@@ -26,7 +26,11 @@ pub(super) fn packed(
     match kind {
         Kind::List => ListMut::new(body, ListLimit::of(encodings.list)).expect(0, 0),
         Kind::Hash => HashMut::new(body, encodings.hash).fit(),
-        Kind::String | Kind::Set => {}
+        Kind::Set => {
+            let mut set = SetMut::new(body, SetLimits::of(encodings));
+            set.expect(set.get().len());
+        }
+        Kind::String => {}
     }
 }
 
@@ -43,10 +47,13 @@ pub(super) fn elements(
         Record::Element(element) => Some(*element),
         _ => None,
     });
-    if !matches!(records.first(), Some(Record::Element(_))) {
-        return Ok(0);
-    }
-    let empty = Value::Packed(kind, &Pack::EMPTY, false);
+    let empty = match (kind, records.first()) {
+        (Kind::Set, Some(Record::Element(Element::Item(first)))) => {
+            SetMut::empty(batch.bytes(*first), 1, SetLimits::of(encodings))
+        }
+        (_, Some(Record::Element(_))) => Value::Packed(kind, &Pack::EMPTY, false),
+        _ => return Ok(0),
+    };
     let (body, _) = keyspace.body_or_new(keyspace.workshop(), key, empty);
     let mut count = 0;
     match kind {
@@ -72,7 +79,19 @@ pub(super) fn elements(
                 count += 1;
             }
         }
-        Kind::String | Kind::Set => return Err(SHAPE),
+        Kind::Set => {
+            let mut set = SetMut::new(body, SetLimits::of(encodings));
+            for element in elements {
+                let Element::Item(member) = element else {
+                    return Err(SHAPE);
+                };
+                if !set.add(batch.bytes(member)) {
+                    return Err(DUPLICATE);
+                }
+                count += 1;
+            }
+        }
+        Kind::String => return Err(SHAPE),
     }
     Ok(count)
 }
