@@ -238,6 +238,17 @@ impl Digest {
                 self.mix(&2_u32.to_be_bytes());
                 set.for_each(|member| self.add(member.as_bytes(&mut scratch)));
             }
+            ValueRef::Zset(zset) => {
+                self.mix(&3_u32.to_be_bytes());
+                for (member, score) in zset.iter() {
+                    let mut pair = Digest::default();
+                    pair.mix(member.as_bytes(&mut scratch));
+                    scratch.clear();
+                    zset::push_score(&mut scratch, score);
+                    pair.mix(&scratch);
+                    self.add(&pair.0);
+                }
+            }
             ValueRef::Hash(hash) => {
                 self.mix(&4_u32.to_be_bytes());
                 hash.for_each(|field, value| {

@@ -547,6 +547,7 @@ fn keysizes(ctx: &mut Context<'_>, out: &mut String) {
                 Kind::String => "strings_sizes",
                 Kind::List => "lists_items",
                 Kind::Set => "sets_items",
+                Kind::Zset => "zsets_items",
                 Kind::Hash => "hashes_items",
             };
             if !bins.is_empty() {

@@ -20,6 +20,7 @@ pub mod docs;
 mod dump;
 mod expire;
 pub mod generic;
+mod geo;
 mod hash;
 mod hyperloglog;
 mod increx;
@@ -36,6 +37,9 @@ mod scan;
 mod set;
 pub mod string;
 pub mod transaction;
+mod zset;
+mod zset_algebra;
+mod zset_range;
 
 pub use args::Args;
 pub use context::Context;
@@ -59,6 +63,7 @@ pub const FAMILIES: &[&[Command]] = &[
     dump::COMMANDS,
     expire::COMMANDS,
     generic::COMMANDS,
+    geo::COMMANDS,
     hash::COMMANDS,
     list::COMMANDS,
     object::COMMANDS,
@@ -66,4 +71,7 @@ pub const FAMILIES: &[&[Command]] = &[
     set::COMMANDS,
     string::COMMANDS,
     transaction::COMMANDS,
+    zset::COMMANDS,
+    zset_algebra::COMMANDS,
+    zset_range::COMMANDS,
 ];

@@ -293,8 +293,8 @@ directives! {
     unixsocketperm: OctalMode = OctalMode::default(), "unixsocketperm", Any, IMMUTABLE, Works;
     use_exit_on_panic: bool = false, "use-exit-on-panic", Any, HIDDEN, Works;
     watchdog_period: i64 = 0, "watchdog-period", Range(0, I32_MAX), HIDDEN, Works;
-    zset_max_listpack_entries: i64 = 128, "zset-max-listpack-entries" | "zset-max-ziplist-entries", Range(0, i64::MAX), 0, StoredOnly;
-    zset_max_listpack_value: i64 = 64, "zset-max-listpack-value" | "zset-max-ziplist-value", Memory(0, i64::MAX), 0, StoredOnly;
+    zset_max_listpack_entries: i64 = 128, "zset-max-listpack-entries" | "zset-max-ziplist-entries", Range(0, i64::MAX), 0, Works;
+    zset_max_listpack_value: i64 = 64, "zset-max-listpack-value" | "zset-max-ziplist-value", Memory(0, i64::MAX), 0, Works;
 }
 
 impl Directive {

@@ -60,6 +60,8 @@ pub enum EventClass {
     Set,
     /// `h`: hash commands.
     Hash,
+    /// `z`: sorted set commands.
+    SortedSet,
     /// `x`: a key expired.
     Expired,
     /// `n`: a key was created.

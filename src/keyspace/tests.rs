@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::*;
 use crate::container::Pack;
-use crate::types::{HashMut, HashRef, Kind, Limits, SetLimits, SetMut, SetRef, StringRef};
+use crate::types::{
+    HashMut, HashRef, Kind, Limits, SetLimits, SetMut, SetRef, StringRef, ZsetMut, ZsetRef,
+};
 
 type Twin = Vec<HashMap<Vec<u8>, (Vec<u8>, Option<UnixMs>)>>;
 
@@ -630,5 +632,155 @@ fn run_sets(seed: u64, steps: usize) {
 fn sets_agree_with_sets_under_snapshots() {
     for seed in 300..308 {
         run_sets(seed, 6000);
+    }
+}
+
+type Zsets = HashMap<Vec<u8>, BTreeMap<Vec<u8>, f64>>;
+
+/// The members in order, by the naive twin.
+fn ranked(members: &BTreeMap<Vec<u8>, f64>) -> Vec<(Vec<u8>, f64)> {
+    let mut ranked: Vec<_> = members
+        .iter()
+        .map(|(member, score)| (member.clone(), *score))
+        .collect();
+    ranked.sort_by(|a, b| a.1.partial_cmp(&b.1).unwrap().then_with(|| a.0.cmp(&b.0)));
+    ranked
+}
+
+fn zset_of(entry: &Entry, reverse: bool) -> Vec<(Vec<u8>, f64)> {
+    let zset = ZsetRef::of(entry);
+    let members = zset.range(0..zset.len(), reverse);
+    members
+        .map(|(member, score)| (text(member), score))
+        .collect()
+}
+
+fn check_zsets(mut snapshot: Snapshot, twin: &Zsets) {
+    let mut keys = 0;
+    for database in &mut snapshot.databases {
+        database.for_each(|entry| {
+            assert!(zset_of(entry, false) == ranked(&twin[entry.key()]));
+            keys += 1;
+        });
+    }
+    assert_eq!(keys, twin.len());
+}
+
+/// Changes sorted sets of all sizes while helpers read snapshots, in several threads.
+fn run_zsets(seed: u64, steps: usize, limits: Limits) {
+    let mut prng = Prng::new(seed);
+    let mut keyspace = Keyspace::new(1, seed);
+    let mut twin = Zsets::new();
+    let mut helpers = Vec::new();
+    for step in 0..steps {
+        let name = format!("k{}", prng.below(5)).into_bytes();
+        let other = format!("k{}", prng.below(5)).into_bytes();
+        let (key, to) = (keyspace.key(&name), keyspace.key(&other));
+        let member = match prng.below(3) {
+            0 => prng.below(400).to_string().into_bytes(),
+            _ => format!("member{}", prng.below(400)).into_bytes(),
+        };
+        match prng.below(200) {
+            0 => {
+                keyspace.remove(0, key);
+                twin.remove(&name);
+            }
+            1 => {
+                assert_eq!(keyspace.copy(0, key, 0, to), twin.contains_key(&name));
+                if let Some(members) = twin.get(&name).cloned() {
+                    twin.insert(other, members);
+                }
+            }
+            2 => {
+                assert_eq!(keyspace.rename(0, key, 0, to), twin.contains_key(&name));
+                if let Some(members) = twin.remove(&name) {
+                    twin.insert(other, members);
+                }
+            }
+            3 | 4 if helpers.len() < 4 => {
+                let (snapshot, then) = (keyspace.snapshot(), twin.clone());
+                helpers.push(std::thread::spawn(move || check_zsets(snapshot, &then)));
+            }
+            5..=6 if !helpers.is_empty() => {
+                let at = prng.below(helpers.len() as u64) as usize;
+                helpers.swap_remove(at).join().unwrap();
+            }
+            7 if step % 16 == 0 => {
+                keyspace.flush(None);
+                twin.clear();
+            }
+            8..=20 => drop(keyspace.take_garbage()),
+            21..=80 => {
+                let Some(body) = keyspace.body(0, key) else {
+                    continue;
+                };
+                let mut zset = ZsetMut::new(body, limits);
+                let members = twin.get_mut(&name).unwrap();
+                if prng.below(20) == 0 {
+                    let start = prng.below(members.len() as u64) as usize;
+                    let end = (start + prng.below(6) as usize).min(members.len());
+                    zset.remove_range(start..end);
+                    for (member, _) in &ranked(members)[start..end] {
+                        members.remove(member);
+                    }
+                } else {
+                    assert_eq!(zset.remove(&member), members.remove(&member).is_some());
+                }
+                let empty = zset.get().is_empty();
+                assert_eq!(empty, members.is_empty());
+                drop(zset);
+                if empty {
+                    keyspace.remove(0, key);
+                    twin.remove(&name);
+                }
+            }
+            _ => {
+                let score = match prng.below(4) {
+                    0 => 0.0,
+                    1 => prng.below(20) as f64 - 10.0,
+                    2 => prng.below(1000) as f64 / 7.0,
+                    _ => f64::INFINITY,
+                };
+                let empty = Value::Packed(Kind::Zset, &Pack::EMPTY, false);
+                let (body, _) = keyspace.body_or_new(0, key, empty);
+                let members = twin.entry(name).or_default();
+                let mut zset = ZsetMut::new(body, limits);
+                zset.update(&member, |old| {
+                    assert_eq!(old, members.get(&member).copied());
+                    Some(score)
+                });
+                members.insert(member.clone(), score);
+                let zset = zset.get();
+                assert_eq!(zset.score(&member), Some(score));
+                let rank = zset.rank(&member).unwrap();
+                let (found, _) = zset.range(rank..rank + 1, false).next().unwrap();
+                assert_eq!(text(found), member);
+            }
+        }
+        if step % 500 == 0 {
+            for (name, members) in &twin {
+                let entry = keyspace.find(0, keyspace.key(name)).unwrap();
+                let mut ranked = ranked(members);
+                assert!(zset_of(entry, false) == ranked);
+                let zset = ZsetRef::of(entry);
+                let below = zset.partition(|_, score| score < 3.0);
+                let expected = ranked.iter().filter(|(_, score)| *score < 3.0);
+                assert_eq!(below, expected.count());
+                ranked.reverse();
+                assert!(zset_of(entry, true) == ranked);
+            }
+        }
+    }
+    helpers
+        .into_iter()
+        .for_each(|helper| helper.join().unwrap());
+}
+
+#[test]
+fn sorted_sets_agree_with_maps_under_snapshots() {
+    for seed in 300..312 {
+        let entries = if seed % 2 == 0 { 8 } else { 1000 };
+        let value = 20;
+        run_zsets(seed, 6000, Limits { entries, value });
     }
 }

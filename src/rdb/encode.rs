@@ -16,7 +16,7 @@ use crate::base::crc64::crc64;
 use crate::base::time::UnixMs;
 use crate::container::CowTable;
 use crate::keyspace::Snapshot;
-use crate::types::{Chunks, Entry, HashRef, ListRef, SetRef, StringRef, ValueRef, access};
+use crate::types::{Chunks, Entry, HashRef, ListRef, SetRef, StringRef, ValueRef, ZsetRef, access};
 
 /// The sink gets chunks of about this size.
 pub const CHUNK_BYTES: usize = 128 << 10;
@@ -336,9 +336,9 @@ where
         match value {
             ValueRef::String(value) => self.string_value(value),
             ValueRef::Set(SetRef::Ints(ints)) => self.string(ints.bytes()),
-            ValueRef::Set(SetRef::Pack(pack)) | ValueRef::Hash(HashRef::Pack(pack)) => {
-                self.string(pack.bytes())
-            }
+            ValueRef::Set(SetRef::Pack(pack))
+            | ValueRef::Zset(ZsetRef::Pack(pack))
+            | ValueRef::Hash(HashRef::Pack(pack)) => self.string(pack.bytes()),
             ValueRef::List(ListRef::Pack(pack)) => {
                 push_length(&mut self.chunk, 1);
                 push_length(&mut self.chunk, PACKED_CHUNK);
@@ -361,6 +361,17 @@ where
             ValueRef::Set(SetRef::Table(set)) => {
                 push_length(&mut self.chunk, set.members().len() as u64);
                 self.each(set.members(), |encoder, entry| encoder.string(entry.key()))
+            }
+            ValueRef::Zset(ZsetRef::Table(zset)) => {
+                push_length(&mut self.chunk, zset.len() as u64);
+                // The last first, so that who loads it inserts at the front.
+                let mut ranks = zset.iter_from(zset.len());
+                while let Some((member, score)) = ranks.back() {
+                    self.string(member)?;
+                    self.chunk.extend_from_slice(&score.to_le_bytes());
+                    self.flush_full()?;
+                }
+                Ok(())
             }
             ValueRef::Hash(HashRef::Table(hash)) => {
                 push_length(&mut self.chunk, hash.fields().len() as u64);
@@ -546,6 +557,8 @@ fn type_code(value: &ValueRef<'_>) -> u8 {
         ValueRef::Set(SetRef::Ints(_)) => super::value::SET_INTSET,
         ValueRef::Set(SetRef::Pack(_)) => super::value::SET_LISTPACK,
         ValueRef::Set(SetRef::Table(_)) => super::value::SET,
+        ValueRef::Zset(ZsetRef::Pack(_)) => super::value::ZSET_LISTPACK,
+        ValueRef::Zset(ZsetRef::Table(_)) => super::value::ZSET,
         ValueRef::Hash(HashRef::Pack(_)) => super::value::HASH_LISTPACK,
         ValueRef::Hash(HashRef::Table(_)) => super::value::HASH,
     }

@@ -6,7 +6,7 @@ use crate::container::Pack;
 use crate::keyspace::{Key, Keyspace, Ttl};
 use crate::types::limits::Encodings;
 use crate::types::list::End;
-use crate::types::{HashMut, Kind, ListLimit, ListMut, SetLimits, SetMut, Value};
+use crate::types::{HashMut, Kind, ListLimit, ListMut, SetLimits, SetMut, Value, ZsetMut};
 
 const DUPLICATE: RdbErrorKind = RdbErrorKind::Value("an element stands twice in a value");
 const SHAPE: RdbErrorKind = RdbErrorKind::Value("an element of another type of value");
@@ -29,6 +29,10 @@ pub(super) fn packed(
         Kind::Set => {
             let mut set = SetMut::new(body, SetLimits::of(encodings));
             set.expect(set.get().len());
+        }
+        Kind::Zset => {
+            let mut zset = ZsetMut::new(body, encodings.zset);
+            zset.expect(zset.get().len(), 0);
         }
         Kind::String => {}
     }
@@ -86,6 +90,23 @@ pub(super) fn elements(
                     return Err(SHAPE);
                 };
                 if !set.add(batch.bytes(member)) {
+                    return Err(DUPLICATE);
+                }
+                count += 1;
+            }
+        }
+        Kind::Zset => {
+            let mut zset = ZsetMut::new(body, encodings.zset);
+            for element in elements {
+                let Element::Scored(member, score) = element else {
+                    return Err(SHAPE);
+                };
+                let mut new = false;
+                zset.update(batch.bytes(member), |old| {
+                    new = old.is_none();
+                    new.then(|| score.get())
+                });
+                if !new {
                     return Err(DUPLICATE);
                 }
                 count += 1;

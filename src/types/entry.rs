@@ -59,13 +59,15 @@ pub enum Kind {
     List,
     /// A set.
     Set,
+    /// A sorted set.
+    Zset,
     /// A hash.
     Hash,
 }
 
 impl Kind {
     /// All types, in the order of their declaration.
-    pub const ALL: [Kind; 4] = [Kind::String, Kind::List, Kind::Set, Kind::Hash];
+    pub const ALL: [Kind; 5] = [Kind::String, Kind::List, Kind::Set, Kind::Zset, Kind::Hash];
 
     /// The name that TYPE answers.
     pub fn name(self) -> &'static str {
@@ -73,6 +75,7 @@ impl Kind {
             Kind::String => "string",
             Kind::List => "list",
             Kind::Set => "set",
+            Kind::Zset => "zset",
             Kind::Hash => "hash",
         }
     }
@@ -82,6 +85,7 @@ impl Kind {
             Kind::String => 0,
             Kind::List => 1,
             Kind::Set => 2,
+            Kind::Zset => 3,
             Kind::Hash => 4,
         }
     }
@@ -91,6 +95,7 @@ impl Kind {
             0 => Kind::String,
             1 => Kind::List,
             2 => Kind::Set,
+            3 => Kind::Zset,
             4 => Kind::Hash,
             bits => unreachable!("kind {bits}"),
         }
@@ -389,7 +394,8 @@ impl Entry {
             (Kind::Set, true) => "intset",
             (Kind::Hash, true) => "listpackex",
             (Kind::List, true) => unreachable!("a list has one small encoding"),
-            (Kind::List | Kind::Set | Kind::Hash, false) => "listpack",
+            (Kind::Zset, true) => unreachable!("a sorted set has one small encoding"),
+            (Kind::List | Kind::Set | Kind::Zset | Kind::Hash, false) => "listpack",
         }
     }
 

@@ -11,6 +11,7 @@ use super::entry::Kind;
 use super::hash::HashTable;
 use super::list::QuickList;
 use super::set::SetTable;
+use super::zset_table::ZsetTable;
 
 /// What each type's large form can do.
 pub trait Collection: Blocks {
@@ -202,5 +203,6 @@ macro_rules! large {
 large! {
     List(QuickList),
     Set(SetTable),
+    Zset(ZsetTable),
     Hash(HashTable),
 }

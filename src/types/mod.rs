@@ -15,6 +15,7 @@ pub mod bitmap;
 pub mod body;
 pub mod chunks;
 pub mod entry;
+pub mod geo;
 pub mod hash;
 pub mod hyperloglog;
 pub mod large;
@@ -24,6 +25,8 @@ pub mod set;
 pub mod sizes;
 pub mod string;
 mod table;
+pub mod zset;
+mod zset_table;
 
 pub use body::BodyMut;
 pub use chunks::Chunks;
@@ -34,6 +37,8 @@ pub use limits::Limits;
 pub use list::{ListLimit, ListMut, ListRef};
 pub use set::{SetLimits, SetMut, SetRef};
 pub use string::StringRef;
+pub use zset::{ZsetIter, ZsetMut, ZsetRef};
+pub use zset_table::ZsetTable;
 
 /// A value for reading, by its type.
 #[derive(Clone, Copy)]
@@ -44,6 +49,8 @@ pub enum ValueRef<'a> {
     List(ListRef<'a>),
     /// A set.
     Set(SetRef<'a>),
+    /// A sorted set.
+    Zset(ZsetRef<'a>),
     /// A hash.
     Hash(HashRef<'a>),
 }
@@ -55,6 +62,7 @@ impl<'a> ValueRef<'a> {
             Kind::String => ValueRef::String(entry.string()),
             Kind::List => ValueRef::List(ListRef::of(entry)),
             Kind::Set => ValueRef::Set(SetRef::of(entry)),
+            Kind::Zset => ValueRef::Zset(ZsetRef::of(entry)),
             Kind::Hash => ValueRef::Hash(HashRef::of(entry)),
         }
     }

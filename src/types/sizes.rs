@@ -30,6 +30,7 @@ impl Place {
             ValueRef::String(string) => bin_of(string.len()),
             ValueRef::List(list) => bin_of(list.len()),
             ValueRef::Set(set) => bin_of(set.len()),
+            ValueRef::Zset(zset) => bin_of(zset.len()),
             ValueRef::Hash(hash) => bin_of(hash.len()),
         };
         let kind = entry.kind();

@@ -262,6 +262,12 @@ fn push_value(value: ValueRef<'_>, out: &mut Vec<u8>) {
         ValueRef::String(string) => return string.push_to(out),
         ValueRef::List(list) => return list.for_each(|item| out.extend(text(item))),
         ValueRef::Set(set) => set.for_each(|member| parts.push(text(member))),
+        ValueRef::Zset(zset) => {
+            for (member, score) in zset.iter() {
+                let score = score.to_bits().to_le_bytes().to_vec();
+                parts.push([text(member), score].concat());
+            }
+        }
         ValueRef::Hash(hash) => {
             hash.for_each(|field, value| parts.push([text(field), text(value)].concat()));
         }

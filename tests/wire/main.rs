@@ -43,3 +43,4 @@ mod reference;
 mod replication;
 mod startup;
 mod string;
+mod zset;

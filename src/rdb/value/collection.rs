@@ -307,6 +307,55 @@ pub(super) fn set_ints(
     Ok(strings(Kind::Set, Shape::Item, texts.collect()))
 }
 
+pub(super) fn zset(reader: &mut Reader<'_>, _: u64, _: &mut Batch) -> Result<Started, Stop> {
+    stream(reader, Kind::Zset, Shape::Scored)
+}
+
+/// Scores as text, before RDB 8.
+pub(super) fn zset_text(reader: &mut Reader<'_>, _: u64, _: &mut Batch) -> Result<Started, Stop> {
+    stream(reader, Kind::Zset, Shape::ScoredText)
+}
+
+pub(super) fn zset_pack(
+    reader: &mut Reader<'_>,
+    bytes_max: u64,
+    batch: &mut Batch,
+) -> Result<Started, Stop> {
+    let started = pack(reader, bytes_max, batch, Kind::Zset, Shape::ScoredText)?;
+    if let Value::Packed { bytes, .. } = started.value {
+        let found = Pack::of(batch.bytes(bytes));
+        if !is_ranked(found)? {
+            return Ok(strings(Kind::Zset, Shape::ScoredText, texts(found)));
+        }
+    }
+    Ok(started)
+}
+
+pub(super) fn zset_ziplist(
+    reader: &mut Reader<'_>,
+    bytes_max: u64,
+    batch: &mut Batch,
+) -> Result<Started, Stop> {
+    let found = older(reader, bytes_max, batch, blob::ziplist)?;
+    Ok(strings(Kind::Zset, Shape::ScoredText, found))
+}
+
+/// Whether members and scores in turn stand in the order of a sorted set; an error for what is no score.
+fn is_ranked(pack: Pack<'_>) -> Result<bool, Stop> {
+    let mut before: Option<(f64, Vec<u8>)> = None;
+    let mut items = pack.iter();
+    while let (Some(member), Some(score)) = (items.next(), items.next()) {
+        let score = score_of(score.as_bytes(&mut [0; 20]))?;
+        let mut text = Vec::with_capacity(member.len());
+        member.push_to(&mut text);
+        if before.is_some_and(|before| before >= (score, text.clone())) {
+            return Ok(false);
+        }
+        before = Some((score, text));
+    }
+    Ok(true)
+}
+
 fn score_of(text: &[u8]) -> Result<f64, Stop> {
     Ok(num::parse_f64(text).ok_or(DAMAGED)?)
 }

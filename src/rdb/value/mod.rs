@@ -18,12 +18,16 @@ use super::reader::{Reader, Stop};
 pub const STRING: u8 = 0;
 /// A set's members.
 pub const SET: u8 = 2;
+/// A sorted set's members and scores in binary.
+pub const ZSET: u8 = 5;
 /// A hash's fields and values.
 pub const HASH: u8 = 4;
 /// A sorted run of integers.
 pub const SET_INTSET: u8 = 11;
 /// A pack of fields and values.
 pub const HASH_LISTPACK: u8 = 16;
+/// A pack of members and scores.
+pub const ZSET_LISTPACK: u8 = 17;
 /// A list's chunks.
 pub const QUICKLIST_2: u8 = 18;
 /// A pack of members.
@@ -101,9 +105,9 @@ pub const TYPES: &[Type] = &[
     row(STRING, Under::Both, "string", Some(string::start)),
     row(1, Under::Both, "list-linked", Some(collection::list)),
     row(SET, Under::Both, "set-hashtable", Some(collection::set)),
-    row(3, Under::Both, "zset-v1", None),
+    row(3, Under::Both, "zset-v1", Some(collection::zset_text)),
     row(HASH, Under::Both, "hash-hashtable", Some(collection::hash)),
-    row(5, Under::Both, "zset-v2", None),
+    row(5, Under::Both, "zset-v2", Some(collection::zset)),
     row(6, Under::Both, "module-pre-release", None),
     row(7, Under::Both, "module-value", None),
     row(9, Under::Both, "hash-zipmap", Some(collection::hash_zipmap)),
@@ -114,7 +118,12 @@ pub const TYPES: &[Type] = &[
         Some(collection::list_ziplist),
     ),
     row(11, Under::Both, "set-intset", Some(collection::set_ints)),
-    row(12, Under::Both, "zset-ziplist", None),
+    row(
+        12,
+        Under::Both,
+        "zset-ziplist",
+        Some(collection::zset_ziplist),
+    ),
     row(
         13,
         Under::Both,
@@ -129,7 +138,12 @@ pub const TYPES: &[Type] = &[
         "hash-listpack",
         Some(collection::hash_pack),
     ),
-    row(17, Under::Both, "zset-listpack", None),
+    row(
+        17,
+        Under::Both,
+        "zset-listpack",
+        Some(collection::zset_pack),
+    ),
     row(
         18,
         Under::Both,

@@ -1,0 +1,790 @@
+//! Sorted sets: members and their scores. Ranges are in `zset_range.rs`, what combines several sets in `zset_algebra.rs`.
+//! Source: the documentation of Redis and the replies of redis-server 8.0.
+
+use super::scan::{self, Page, ScanOptions, Scanned};
+use super::string::bulk_string;
+use super::*;
+use crate::base::num;
+use crate::config::Config;
+use crate::container::Pack;
+use crate::engine::EventClass;
+use crate::keyspace::Key;
+use crate::resp::reply::Reply;
+use crate::types::{Kind, Limits, StringRef, Value, ZsetMut, ZsetRef, ZsetTable};
+
+/// What the rows that read one sorted set have in common.
+const READ: Command = Command::new("", 0, zcard)
+    .flags(READONLY)
+    .categories(CAT_SORTEDSET)
+    .keys(&[KeySpec::first(RO | ACCESS)]);
+
+/// What the rows that take members out of one have in common.
+const POP: Command = Command::new("", -2, zpopmin)
+    .flags(WRITE | FAST)
+    .categories(CAT_SORTEDSET)
+    .keys(&[KeySpec::first(RW | ACCESS | DELETE)])
+    .syntax("key [count]");
+
+/// The family's rows.
+pub const COMMANDS: &[Command] = &[
+    Command::new("zadd", -4, zadd)
+        .flags(WRITE | DENYOOM | FAST)
+        .categories(CAT_SORTEDSET)
+        .keys(&[KeySpec::first(RW | UPDATE)])
+        .doc(
+            Group::SortedSet,
+            "1.2.0",
+            "O(log(N)) for each member, where N is the size of the sorted set",
+            "Adds members to a sorted set, or changes their scores; creates it if need be.",
+        )
+        .syntax("key [NX | XX] [GT | LT] [CH] [INCR] score member [score member ...]")
+        .history(&[
+            ("2.4.0", "Accepts multiple elements."),
+            ("3.0.2", "Added the `XX`, `NX`, `CH` and `INCR` options."),
+            ("6.2.0", "Added the `GT` and `LT` options."),
+        ]),
+    Command::new("zcard", 2, zcard)
+        .flags(READONLY | FAST)
+        .categories(CAT_SORTEDSET)
+        .keys(&[KeySpec::first(RO)])
+        .doc(
+            Group::SortedSet,
+            "1.2.0",
+            "O(1)",
+            "Counts the members of a sorted set.",
+        )
+        .syntax("key"),
+    Command::new("zincrby", 4, zadd)
+        .flags(WRITE | DENYOOM | FAST)
+        .categories(CAT_SORTEDSET)
+        .keys(&[KeySpec::first(RW | ACCESS | UPDATE)])
+        .named("zincrby", zincrby)
+        .doc(
+            Group::SortedSet,
+            "1.2.0",
+            "O(log(N)) where N is the size of the sorted set",
+            "Adds to the score of a member of a sorted set.",
+        )
+        .syntax("key increment member"),
+    Command {
+        arity: -4,
+        flags: WRITE | MOVABLE_KEYS,
+        ..POP
+    }
+    .named("zmpop", zmpop)
+    .keys(&[ZMPOP_KEYS])
+    .doc(
+        Group::SortedSet,
+        "7.0.0",
+        "O(K) + O(M*log(N)) for K keys, M members popped and sets of N members",
+        "Removes and returns the first or last members of the first sorted set that has any.",
+    )
+    .syntax("numkeys key [key ...] <MIN | MAX> [COUNT count]"),
+    Command {
+        arity: -3,
+        flags: READONLY | FAST,
+        ..READ
+    }
+    .named("zmscore", zmscore)
+    .doc(
+        Group::SortedSet,
+        "6.2.0",
+        "O(N) where N is the number of members asked for",
+        "Reads the scores of members of a sorted set.",
+    )
+    .syntax("key member [member ...]"),
+    POP.named("zpopmax", zpopmax).doc(
+        Group::SortedSet,
+        "5.0.0",
+        "O(log(N)*M) for M members popped and a set of N",
+        "Removes and returns the members of a sorted set that have the highest scores.",
+    ),
+    POP.named("zpopmin", zpopmin).doc(
+        Group::SortedSet,
+        "5.0.0",
+        "O(log(N)*M) for M members popped and a set of N",
+        "Removes and returns the members of a sorted set that have the lowest scores.",
+    ),
+    Command { arity: -2, ..READ }
+        .named("zrandmember", zrandmember)
+        .doc(
+            Group::SortedSet,
+            "6.2.0",
+            "O(N) where N is the number of members returned",
+            "Returns random members of a sorted set.",
+        )
+        .syntax("key [count [WITHSCORES]]")
+        .tips(&["nondeterministic_output"]),
+    Command::new("zrem", -3, zrem)
+        .flags(WRITE | FAST)
+        .categories(CAT_SORTEDSET)
+        .keys(&[KeySpec::first(RW | DELETE)])
+        .doc(
+            Group::SortedSet,
+            "1.2.0",
+            "O(M*log(N)) for M members removed and a set of N",
+            "Removes members of a sorted set, and the set with its last member.",
+        )
+        .syntax("key member [member ...]")
+        .history(&[("2.4.0", "Accepts multiple elements.")]),
+    Command { arity: -3, ..READ }
+        .named("zscan", zscan)
+        .doc(
+            Group::SortedSet,
+            "2.8.0",
+            "O(1) for every call, O(N) for a whole iteration",
+            "Iterates over the members and scores of a sorted set.",
+        )
+        .syntax("key cursor [MATCH pattern] [COUNT count]")
+        .tips(&["nondeterministic_output"]),
+    Command {
+        arity: 3,
+        flags: READONLY | FAST,
+        ..READ
+    }
+    .named("zscore", zscore)
+    .doc(
+        Group::SortedSet,
+        "1.2.0",
+        "O(1)",
+        "Reads the score of a member of a sorted set.",
+    )
+    .syntax("key member"),
+];
+
+const ZMPOP_KEYS: KeySpec = KeySpec {
+    begin: Begin::Index(1),
+    find: Find::KeyNum {
+        at: 0,
+        first: 1,
+        step: 1,
+    },
+    flags: RW | ACCESS | DELETE,
+    notes: "",
+};
+
+/// A new sorted set.
+const EMPTY: Value<'_> = Value::Packed(Kind::Zset, &Pack::EMPTY, false);
+
+const NOT_A_NUMBER: CommandError = CommandError::text("ERR resulting score is not a number (NaN)");
+
+/// Bounds of a small sorted set.
+pub(super) fn limits(config: &Config) -> Limits {
+    Limits::of(
+        config.zset_max_listpack_entries,
+        config.zset_max_listpack_value,
+    )
+}
+
+/// A score as replies carry it.
+pub(super) fn score(reply: &mut Reply, score: f64) {
+    match (is_negative_zero(score), reply.is_resp3()) {
+        (false, _) => reply.double(score),
+        (true, false) => reply.bulk(b"-0"),
+        (true, true) => reply.raw(b",-0\r\n"),
+    }
+}
+
+/// Appends the text of a score.
+pub(super) fn push_score(text: &mut Vec<u8>, score: f64) {
+    if is_negative_zero(score) {
+        text.push(b'-');
+    }
+    num::push_f64(text, score);
+}
+
+fn is_negative_zero(score: f64) -> bool {
+    score == 0.0 && score.is_sign_negative()
+}
+
+/// The sorted set of a key, for reading.
+pub(super) fn read<'a>(
+    ctx: &'a mut Context<'_>,
+    key: Key<'_>,
+) -> Result<(Option<ZsetRef<'a>>, &'a mut Reply), CommandError> {
+    let found = ctx.engine.read_kind(ctx.client, key, Kind::Zset)?;
+    Ok((found.map(ZsetRef::of), &mut ctx.client.reply))
+}
+
+/// After `count` members went: an empty sorted set goes too.
+pub(super) fn removed(
+    ctx: &mut Context<'_>,
+    key: Key<'_>,
+    event: &'static str,
+    count: usize,
+    empty: bool,
+) {
+    let db = ctx.client.db;
+    if empty {
+        ctx.engine.keyspace.remove(db, key);
+    }
+    ctx.changed(key.bytes, EventClass::SortedSet, event);
+    if empty {
+        ctx.engine.notify(EventClass::Generic, "del", key.bytes, db);
+    }
+    ctx.engine.dirty += count as u64 - 1;
+}
+
+/// Members with scores, copied out of sorted sets.
+#[derive(Default)]
+pub(super) struct Members {
+    bytes: Vec<u8>,
+    /// Where each member begins and ends, and its score.
+    items: Vec<(usize, usize, f64)>,
+}
+
+impl Members {
+    /// Appends one.
+    pub fn push(&mut self, member: StringRef<'_>, score: f64) {
+        let start = self.bytes.len();
+        member.push_to(&mut self.bytes);
+        self.items.push((start, self.bytes.len(), score));
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// In the order they are kept in.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], f64)> {
+        self.items
+            .iter()
+            .map(|&(start, end, score)| (&self.bytes[start..end], score))
+    }
+
+    /// Makes one of members that are there several times, with a score made of theirs in the order they came.
+    pub fn merge(&mut self, combine: impl Fn(f64, f64) -> f64) {
+        let bytes = &self.bytes;
+        self.items
+            .sort_by(|a, b| bytes[a.0..a.1].cmp(&bytes[b.0..b.1]));
+        self.items.dedup_by(|next, kept| {
+            let same = bytes[next.0..next.1] == bytes[kept.0..kept.1];
+            if same {
+                kept.2 = combine(kept.2, next.2);
+            }
+            same
+        });
+    }
+
+    /// Puts them in the order of a sorted set.
+    pub fn sort(&mut self) {
+        let bytes = &self.bytes;
+        self.items.sort_by(|a, b| {
+            let scores = a.2.partial_cmp(&b.2).unwrap_or(std::cmp::Ordering::Equal);
+            scores.then_with(|| bytes[a.0..a.1].cmp(&bytes[b.0..b.1]))
+        });
+    }
+
+    /// Makes them the sorted set of a key, whatever is there; without any the key goes. Replies how many.
+    pub fn store(&self, ctx: &mut Context<'_>, key: Key<'_>, event: &'static str) {
+        let (db, limits) = (ctx.client.db, limits(&ctx.engine.config));
+        ctx.engine.drop_due(ctx.client, key);
+        let existed = ctx.engine.keyspace.remove(db, key);
+        if self.items.is_empty() {
+            if existed {
+                ctx.changed(key.bytes, EventClass::Generic, "del");
+            }
+            return ctx.reply().int(0);
+        }
+        let (body, _) = ctx.engine.keyspace.body_or_new(db, key, EMPTY);
+        let mut zset = ZsetMut::new(body, limits);
+        let longest = self.items.iter().map(|(start, end, _)| end - start).max();
+        zset.expect(self.items.len(), longest.unwrap_or(0));
+        for (member, score) in self.iter() {
+            zset.set(member, score);
+        }
+        drop(zset);
+        if !existed {
+            ctx.created(db, key.bytes);
+        }
+        ctx.changed(key.bytes, EventClass::SortedSet, event);
+        ctx.reply().int(self.items.len() as i64);
+    }
+}
+
+/// Replies members with their scores: pairs in RESP3, one after the other in RESP2.
+pub(super) fn reply_pairs<'a>(
+    reply: &mut Reply,
+    count: usize,
+    members: impl Iterator<Item = (StringRef<'a>, f64)>,
+) {
+    let nested = reply.is_resp3();
+    reply.array(if nested { count } else { 2 * count });
+    for (member, value) in members {
+        if nested {
+            reply.array(2);
+        }
+        bulk_string(reply, member);
+        score(reply, value);
+    }
+}
+
+/// The options of ZADD.
+#[derive(Default)]
+pub(super) struct AddOptions {
+    /// NX: only members that are not there.
+    pub not_existing: bool,
+    /// XX: only members that are there.
+    pub only_existing: bool,
+    /// GT: only to a higher score.
+    pub greater: bool,
+    /// LT: only to a lower score.
+    pub less: bool,
+    /// CH: changed members count too.
+    pub count_changed: bool,
+    /// INCR: the score is added.
+    pub increment: bool,
+}
+
+impl AddOptions {
+    /// Reads the options in front of the pairs.
+    fn parse(args: &mut Args<'_>) -> AddOptions {
+        let mut options = AddOptions::default();
+        loop {
+            let flag = match args.peek() {
+                Some(word) if word.len() > 4 => return options,
+                _ if args.take("nx") => &mut options.not_existing,
+                _ if args.take("xx") => &mut options.only_existing,
+                _ if args.take("gt") => &mut options.greater,
+                _ if args.take("lt") => &mut options.less,
+                _ if args.take("ch") => &mut options.count_changed,
+                _ if args.take("incr") => &mut options.increment,
+                _ => return options,
+            };
+            *flag = true;
+        }
+    }
+
+    /// Errs where they do not go together, or with so many pairs.
+    fn check(&self, pairs: usize) -> Result<(), CommandError> {
+        if self.not_existing && self.only_existing {
+            return Err(CommandError::text(
+                "ERR XX and NX options at the same time are not compatible",
+            ));
+        }
+        if (self.not_existing && (self.greater || self.less)) || (self.greater && self.less) {
+            return Err(CommandError::text(
+                "ERR GT, LT, and/or NX options at the same time are not compatible",
+            ));
+        }
+        if self.increment && pairs > 1 {
+            return Err(CommandError::text(
+                "ERR INCR option supports a single increment-element pair",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The score that a member with the score `old` gets of `score`; the same or none for no change.
+    fn decide(&self, old: Option<f64>, score: f64, done: &mut Done) -> Option<f64> {
+        let Some(old) = old else {
+            if self.only_existing {
+                return None;
+            }
+            done.added += 1;
+            done.score = Some(score);
+            return Some(score);
+        };
+        if self.not_existing {
+            return Some(old);
+        }
+        let score = if self.increment { old + score } else { score };
+        if score.is_nan() {
+            done.not_a_number = true;
+            return Some(old);
+        }
+        if (self.greater && score <= old) || (self.less && score >= old) {
+            return Some(old);
+        }
+        done.score = Some(score);
+        if score == old {
+            return Some(old);
+        }
+        done.updated += 1;
+        Some(score)
+    }
+}
+
+/// What ZADD did.
+#[derive(Default)]
+struct Done {
+    added: usize,
+    updated: usize,
+    /// Of the last member, unless an option kept it from being set.
+    score: Option<f64>,
+    not_a_number: bool,
+}
+
+/// ZADD key [NX | XX] [GT | LT] [CH] [INCR] score member [score member …]
+/// Reply: how many members are new, or with CH new or changed; with INCR the score, or null when an option forbade it.
+/// Errors: WRONGTYPE, not a float, options that exclude each other, a sum of infinities. O(log n) a member.
+fn zadd(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    add_args(ctx, args, false)
+}
+
+/// ZINCRBY key increment member. Reply: the score. Errors: as ZADD. O(log n).
+fn zincrby(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    add_args(ctx, args, true)
+}
+
+fn add_args(
+    ctx: &mut Context<'_>,
+    args: &mut Args<'_>,
+    increment: bool,
+) -> Result<(), CommandError> {
+    let key = args.key()?;
+    let mut options = AddOptions::parse(args);
+    options.increment |= increment;
+    if args.is_empty() || !args.left().is_multiple_of(2) {
+        return Err(CommandError::Syntax);
+    }
+    let (first, pairs) = (args.position(), args.left() / 2);
+    options.check(pairs)?;
+    // All scores are read before anything is done.
+    for _ in 0..pairs {
+        args.float()?;
+        args.skip(1);
+    }
+    let pair = |index: usize| {
+        let at = first + 2 * index;
+        (num::parse_f64(args.at(at)).unwrap_or(0.0), args.at(at + 1))
+    };
+    add(ctx, key, &options, (0..pairs).map(pair))
+}
+
+/// Adds pairs of scores and members and replies.
+pub(super) fn add<'m>(
+    ctx: &mut Context<'_>,
+    key: Key<'_>,
+    options: &AddOptions,
+    pairs: impl ExactSizeIterator<Item = (f64, &'m [u8])> + Clone,
+) -> Result<(), CommandError> {
+    let done = add_pairs(ctx, key, options, pairs)?;
+    let changed = done.added + done.updated;
+    if changed > 0 {
+        let event = if options.increment { "zincr" } else { "zadd" };
+        ctx.changed(key.bytes, EventClass::SortedSet, event);
+        ctx.engine.dirty += changed as u64 - 1;
+    }
+    if done.not_a_number {
+        return Err(NOT_A_NUMBER);
+    }
+    let reply = ctx.reply();
+    match (options.increment, done.score) {
+        (true, Some(value)) => score(reply, value),
+        (true, None) => reply.null(),
+        (false, _) if options.count_changed => reply.int(changed as i64),
+        (false, _) => reply.int(done.added as i64),
+    }
+    Ok(())
+}
+
+fn add_pairs<'m>(
+    ctx: &mut Context<'_>,
+    key: Key<'_>,
+    options: &AddOptions,
+    pairs: impl ExactSizeIterator<Item = (f64, &'m [u8])> + Clone,
+) -> Result<Done, CommandError> {
+    let (limits, mut done) = (limits(&ctx.engine.config), Done::default());
+    let (body, new) = if options.only_existing {
+        match ctx.engine.body(ctx.client, key, Kind::Zset)? {
+            Some(body) => (body, false),
+            None => return Ok(done),
+        }
+    } else {
+        ctx.engine.body_or_new(ctx.client, key, EMPTY)?
+    };
+    let mut zset = ZsetMut::new(body, limits);
+    // How long the members are counts at first only.
+    let longest = match new {
+        true => pairs.clone().map(|(_, member)| member.len()).max(),
+        false => None,
+    };
+    zset.expect(pairs.len(), longest.unwrap_or(0));
+    for (score, member) in pairs {
+        zset.update(member, |old| options.decide(old, score, &mut done));
+    }
+    drop(zset);
+    if new {
+        ctx.created(ctx.client.db, key.bytes);
+    }
+    Ok(done)
+}
+
+/// ZREM key member [member …]. Reply: how many were there. Errors: WRONGTYPE. O(members · log n).
+fn zrem(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    let key = args.key()?;
+    let limits = limits(&ctx.engine.config);
+    let Some(body) = ctx.engine.body(ctx.client, key, Kind::Zset)? else {
+        ctx.reply().int(0);
+        return Ok(());
+    };
+    let (mut zset, mut count) = (ZsetMut::new(body, limits), 0);
+    while !args.is_empty() && !zset.get().is_empty() {
+        count += usize::from(zset.remove(args.bytes()?));
+    }
+    let empty = zset.get().is_empty();
+    drop(zset);
+    if count > 0 {
+        removed(ctx, key, "zrem", count, empty);
+    }
+    ctx.reply().int(count as i64);
+    Ok(())
+}
+
+/// ZCARD key. Reply: the number of members. Errors: WRONGTYPE. O(1).
+fn zcard(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    let (zset, reply) = read(ctx, args.key()?)?;
+    reply.int(zset.map_or(0, |zset| zset.len()) as i64);
+    Ok(())
+}
+
+/// ZSCORE key member. Reply: the score or null. Errors: WRONGTYPE. O(1).
+fn zscore(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    let (key, member) = (args.key()?, args.bytes()?);
+    let (zset, reply) = read(ctx, key)?;
+    match zset.and_then(|zset| zset.score(member)) {
+        Some(value) => score(reply, value),
+        None => reply.null(),
+    }
+    Ok(())
+}
+
+/// ZMSCORE key member [member …]. Reply: an array of scores and nulls. Errors: WRONGTYPE. O(members).
+fn zmscore(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    let key = args.key()?;
+    let (zset, reply) = read(ctx, key)?;
+    reply.array(args.left());
+    while !args.is_empty() {
+        let member = args.bytes()?;
+        match zset.and_then(|zset| zset.score(member)) {
+            Some(value) => score(reply, value),
+            None => reply.null(),
+        }
+    }
+    Ok(())
+}
+
+/// ZPOPMIN key [count]. Reply: an array of members and scores, in RESP3 of pairs if `count` is given.
+/// Errors: WRONGTYPE, out of range. O(count · log n).
+fn zpopmin(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    zpop(ctx, args, false)
+}
+
+/// ZPOPMAX key [count]. As ZPOPMIN, from the other end.
+fn zpopmax(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    zpop(ctx, args, true)
+}
+
+fn zpop(ctx: &mut Context<'_>, args: &mut Args<'_>, max: bool) -> Result<(), CommandError> {
+    let key = args.key()?;
+    let count = match args.left() {
+        0 => None,
+        1 => Some(args.int_in(0, i64::MAX, CommandError::NotPositive)? as usize),
+        _ => return Err(CommandError::Syntax),
+    };
+    let popped = pop(
+        ctx,
+        key,
+        max,
+        count.unwrap_or(1),
+        |reply, count_popped, members| match count.is_some() {
+            true => reply_pairs(reply, count_popped, members),
+            false => {
+                reply.array(2);
+                members.for_each(|(member, value)| {
+                    bulk_string(reply, member);
+                    score(reply, value);
+                });
+            }
+        },
+    )?;
+    if popped == 0 {
+        ctx.reply().array(0);
+    }
+    Ok(())
+}
+
+/// Takes up to `count` members from one end and gives them to `write`, if there are any; how many.
+pub(super) fn pop(
+    ctx: &mut Context<'_>,
+    key: Key<'_>,
+    max: bool,
+    count: usize,
+    write: impl FnOnce(&mut Reply, usize, &mut dyn Iterator<Item = (StringRef<'_>, f64)>),
+) -> Result<usize, CommandError> {
+    let limits = limits(&ctx.engine.config);
+    let Some(body) = ctx.engine.body(ctx.client, key, Kind::Zset)? else {
+        return Ok(0);
+    };
+    let mut zset = ZsetMut::new(body, limits);
+    let len = zset.get().len();
+    let count = count.min(len);
+    if count == 0 {
+        return Ok(0);
+    }
+    let ranks = if max { len - count..len } else { 0..count };
+    write(
+        &mut ctx.client.reply,
+        count,
+        &mut zset.get().range(ranks.clone(), max),
+    );
+    zset.remove_range(ranks);
+    drop(zset);
+    let event = if max { "zpopmax" } else { "zpopmin" };
+    removed(ctx, key, event, count, count == len);
+    Ok(count)
+}
+
+/// ZMPOP numkeys key [key …] MIN | MAX [COUNT count]
+/// Reply: the key and an array of pairs, or a null array. Errors: WRONGTYPE, syntax error, numkeys or count not
+/// positive. Propagates: ZPOPMIN or ZPOPMAX key count. O(keys + count · log n).
+fn zmpop(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    let numkeys = args.int_in(
+        1,
+        i64::MAX,
+        CommandError::text("ERR numkeys should be greater than 0"),
+    )? as usize;
+    if numkeys >= args.left() {
+        return Err(CommandError::Syntax);
+    }
+    let first = args.position();
+    args.skip(numkeys);
+    let max = args.take("max");
+    if !max && !args.take("min") {
+        return Err(CommandError::Syntax);
+    }
+    let mut count = None;
+    while !args.is_empty() {
+        if count.is_some() || args.left() < 2 || !args.take("count") {
+            return Err(CommandError::Syntax);
+        }
+        let error = CommandError::text("ERR count should be greater than 0");
+        count = Some(args.int_in(1, i64::MAX, error)? as usize);
+    }
+    for index in first..first + numkeys {
+        let key = args.key_at(index);
+        let popped = pop(
+            ctx,
+            key,
+            max,
+            count.unwrap_or(1),
+            |reply, count, members| {
+                reply.array(2);
+                reply.bulk(key.bytes);
+                reply.array(count);
+                for (member, value) in members {
+                    reply.array(2);
+                    bulk_string(reply, member);
+                    score(reply, value);
+                }
+            },
+        )?;
+        if popped > 0 {
+            let name: &[u8] = if max { b"ZPOPMAX" } else { b"ZPOPMIN" };
+            let mut digits = itoa::Buffer::new();
+            ctx.replicate_as(&[name, key.bytes, digits.format(popped).as_bytes()]);
+            return Ok(());
+        }
+    }
+    ctx.reply().null_array();
+    Ok(())
+}
+
+/// ZRANDMEMBER key [count [WITHSCORES]]
+/// Reply: a member or null; with a count an array, of different members or, if it is negative, drawn one by one.
+/// Errors: WRONGTYPE, not an integer, syntax error. O(count), or O(members) when most of them are asked for.
+fn zrandmember(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    let key = args.key()?;
+    if args.is_empty() {
+        let found = ctx.engine.read_kind(ctx.client, key, Kind::Zset)?.is_some();
+        let engine = &mut *ctx.engine;
+        let entry = found.then(|| engine.keyspace.find(ctx.client.db, key));
+        let zset = entry.flatten().map(ZsetRef::of);
+        match zset.and_then(|zset| zset.random(&mut engine.prng)) {
+            Some((member, _)) => bulk_string(&mut ctx.client.reply, member),
+            None => ctx.client.reply.null(),
+        }
+        return Ok(());
+    }
+    let count = match args.int()? {
+        i64::MIN => {
+            return Err(CommandError::text(
+                "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
+            ));
+        }
+        count => count,
+    };
+    let with_scores = args.take("withscores");
+    args.end()?;
+    if with_scores && count.unsigned_abs() > i64::MAX as u64 / 2 {
+        return Err(CommandError::OutOfRange);
+    }
+    let found = ctx.engine.read_kind(ctx.client, key, Kind::Zset)?.is_some();
+    let engine = &mut *ctx.engine;
+    let entry = found.then(|| engine.keyspace.find(ctx.client.db, key));
+    let reply = &mut ctx.client.reply;
+    let Some(zset) = entry.flatten().map(ZsetRef::of) else {
+        reply.array(0);
+        return Ok(());
+    };
+    let prng = &mut engine.prng;
+    let wanted = count.unsigned_abs() as usize;
+    let mut write = |count: usize, members: &mut dyn Iterator<Item = (StringRef<'_>, f64)>| {
+        if with_scores {
+            return reply_pairs(reply, count, members);
+        }
+        reply.array(count);
+        members.for_each(|(member, _)| bulk_string(reply, member));
+    };
+    if count < 0 {
+        let mut drawn = (0..wanted).filter_map(|_| zset.random(prng));
+        write(wanted, &mut drawn);
+    } else if wanted >= zset.len() {
+        write(zset.len(), &mut zset.iter());
+    } else {
+        let ranks = prng.distinct(wanted, zset.len());
+        let mut drawn = ranks
+            .into_iter()
+            .filter_map(|rank| zset.range(rank..rank + 1, false).next());
+        write(wanted, &mut drawn);
+    }
+    Ok(())
+}
+
+/// ZSCAN key cursor [MATCH pattern] [COUNT count]
+/// Reply: the next cursor (0 at the end) and an array of members and scores. Errors: WRONGTYPE, invalid cursor, syntax
+/// error, not an integer. A small set comes whole. O(count).
+fn zscan(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    let key = args.key()?;
+    let cursor = scan::cursor(args)?;
+    let (zset, reply) = read(ctx, key)?;
+    let Some(zset) = zset else {
+        Page::absent(reply);
+        return Ok(());
+    };
+    let options = ScanOptions::parse(args, Scanned::Other)?;
+    let mut text = Vec::new();
+    let mut push = |page: &mut Page<'_>, member: StringRef<'_>, score: f64| {
+        if page.push(member) {
+            text.clear();
+            push_score(&mut text, score);
+            page.push_value(StringRef::Bytes(&text));
+        }
+    };
+    let mut page = Page::new(&options, reply);
+    let next = match zset {
+        ZsetRef::Table(table) => page.fill(table.members(), cursor, |page, entry| {
+            let member = StringRef::Bytes(entry.key());
+            push(page, member, ZsetTable::score_of(entry));
+        }),
+        ZsetRef::Pack(_) => {
+            zset.iter()
+                .for_each(|(member, score)| push(&mut page, member, score));
+            0
+        }
+    };
+    page.finish(reply, next);
+    Ok(())
+}

@@ -1,0 +1,433 @@
+//! Sorted sets: unions, intersections and differences of several.
+//! Source: the documentation of Redis and the replies of redis-server 8.0.
+
+use super::string::bulk_string;
+use super::zset::{Members, reply_pairs};
+use super::*;
+use crate::keyspace::Key;
+use crate::types::{Entry, Kind, StringRef, ZsetRef};
+
+/// What the rows that reply have in common.
+const READ: Command = Command::new("", -3, zunion)
+    .flags(READONLY | MOVABLE_KEYS)
+    .categories(CAT_SORTEDSET)
+    .keys(&[KEYS_AT_1]);
+
+/// What the rows that store have in common.
+const STORE: Command = Command::new("", -4, zunionstore)
+    .flags(WRITE | DENYOOM | MOVABLE_KEYS)
+    .categories(CAT_SORTEDSET)
+    .keys(&[KeySpec::first(OW | UPDATE), KEYS_AT_2]);
+
+const KEYS_AT_1: KeySpec = KeySpec {
+    begin: Begin::Index(1),
+    find: Find::KeyNum {
+        at: 0,
+        first: 1,
+        step: 1,
+    },
+    flags: RO | ACCESS,
+    notes: "",
+};
+
+const KEYS_AT_2: KeySpec = KeySpec {
+    begin: Begin::Index(2),
+    ..KEYS_AT_1
+};
+
+const OF_ALL: &str = "O(N)+O(M*log(M)) for N members in all and M in the result";
+const OF_SMALLEST: &str =
+    "O(N*K)+O(M*log(M)) for K sets, N members in the smallest and M in the result";
+
+/// The family's rows.
+pub const COMMANDS: &[Command] = &[
+    READ.named("zdiff", zdiff)
+        .doc(
+            Group::SortedSet,
+            "6.2.0",
+            OF_ALL,
+            "Returns the members of the first sorted set that no other has.",
+        )
+        .syntax("numkeys key [key ...] [WITHSCORES]"),
+    STORE
+        .named("zdiffstore", zdiffstore)
+        .doc(
+            Group::SortedSet,
+            "6.2.0",
+            OF_ALL,
+            "Stores the members of the first sorted set that no other has.",
+        )
+        .syntax("destination numkeys key [key ...]"),
+    READ.named("zinter", zinter)
+        .doc(
+            Group::SortedSet,
+            "6.2.0",
+            OF_SMALLEST,
+            "Returns the members that all sorted sets have.",
+        )
+        .syntax(
+            "numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE <SUM | MIN | MAX>] [WITHSCORES]",
+        ),
+    READ.named("zintercard", zintercard)
+        .doc(
+            Group::SortedSet,
+            "7.0.0",
+            "O(N*K) for K sets and N members in the smallest",
+            "Counts the members that all sorted sets have.",
+        )
+        .syntax("numkeys key [key ...] [LIMIT limit]"),
+    STORE
+        .named("zinterstore", zinterstore)
+        .doc(
+            Group::SortedSet,
+            "2.0.0",
+            OF_SMALLEST,
+            "Stores the members that all sorted sets have.",
+        )
+        .syntax(
+            "destination numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE <SUM | MIN | MAX>]",
+        ),
+    READ.named("zunion", zunion)
+        .doc(
+            Group::SortedSet,
+            "6.2.0",
+            OF_ALL,
+            "Returns the members that any of the sorted sets has.",
+        )
+        .syntax(
+            "numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE <SUM | MIN | MAX>] [WITHSCORES]",
+        ),
+    STORE
+        .named("zunionstore", zunionstore)
+        .doc(
+            Group::SortedSet,
+            "2.0.0",
+            OF_ALL,
+            "Stores the members that any of the sorted sets has.",
+        )
+        .syntax(
+            "destination numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE <SUM | MIN | MAX>]",
+        ),
+];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Operation {
+    Union,
+    Intersection,
+    Difference,
+}
+
+#[derive(Clone, Copy)]
+enum Aggregate {
+    Sum,
+    Min,
+    Max,
+}
+
+impl Aggregate {
+    /// Infinities of both signs add up to 0.
+    fn of(self, a: f64, b: f64) -> f64 {
+        match self {
+            Aggregate::Sum => number(a + b),
+            Aggregate::Min => {
+                if b < a {
+                    b
+                } else {
+                    a
+                }
+            }
+            Aggregate::Max => {
+                if b > a {
+                    b
+                } else {
+                    a
+                }
+            }
+        }
+    }
+}
+
+/// What is no number counts as 0.
+fn number(score: f64) -> f64 {
+    if score.is_nan() { 0.0 } else { score }
+}
+
+/// One of the sets that are combined.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    zset: ZsetRef<'a>,
+    weight: f64,
+}
+
+impl<'a> Source<'a> {
+    fn len(&self) -> usize {
+        self.zset.len()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (StringRef<'a>, f64)> {
+        self.zset.iter()
+    }
+
+    fn score(&self, member: &[u8]) -> Option<f64> {
+        self.zset.score(member)
+    }
+}
+
+/// The arguments from numkeys on.
+struct Query<'a> {
+    /// The keys with the weights of their sets; absent ones are `None`.
+    sources: Vec<(Option<Key<'a>>, f64)>,
+    aggregate: Aggregate,
+    with_scores: bool,
+    /// 0: none.
+    limit: usize,
+}
+
+/// Who reads the arguments.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Reply,
+    Store,
+    Count,
+}
+
+impl<'a> Query<'a> {
+    /// As Redis does, looks at the keys' types before it reads the options.
+    fn parse(
+        ctx: &mut Context<'_>,
+        args: &mut Args<'a>,
+        operation: Operation,
+        purpose: Purpose,
+    ) -> Result<Query<'a>, CommandError> {
+        let numkeys = args.int()?;
+        if numkeys < 1 {
+            let text = format!(
+                "ERR at least 1 input key is needed for '{}' command",
+                ctx.command.full_name
+            );
+            return Err(CommandError::owned(text));
+        }
+        if numkeys > args.left() as i64 {
+            return Err(CommandError::Syntax);
+        }
+        let mut query = Query {
+            sources: Vec::with_capacity(numkeys as usize),
+            aggregate: Aggregate::Sum,
+            with_scores: false,
+            limit: 0,
+        };
+        for _ in 0..numkeys {
+            let key = args.key()?;
+            let found = ctx.engine.read(ctx.client, key);
+            if found.is_some_and(|entry| !is_source(entry)) {
+                return Err(CommandError::WrongType);
+            }
+            let key = found.is_some().then_some(key);
+            query.sources.push((key, 1.0));
+        }
+        let weighs = operation != Operation::Difference && purpose != Purpose::Count;
+        while !args.is_empty() {
+            if weighs && args.left() > numkeys as usize && args.take("weights") {
+                for (_, weight) in &mut query.sources {
+                    *weight = args
+                        .float()
+                        .map_err(|_| CommandError::text("ERR weight value is not a float"))?;
+                }
+            } else if weighs && args.left() >= 2 && args.take("aggregate") {
+                query.aggregate = match () {
+                    () if args.take("sum") => Aggregate::Sum,
+                    () if args.take("min") => Aggregate::Min,
+                    () if args.take("max") => Aggregate::Max,
+                    () => return Err(CommandError::Syntax),
+                };
+            } else if purpose == Purpose::Reply && args.take("withscores") {
+                query.with_scores = true;
+            } else if purpose == Purpose::Count && args.left() >= 2 && args.take("limit") {
+                let error = CommandError::text("ERR LIMIT can't be negative");
+                query.limit = args.int_in(0, i64::MAX, error)? as usize;
+            } else {
+                return Err(CommandError::Syntax);
+            }
+        }
+        Ok(query)
+    }
+
+    /// The sets that are there, in the order of the keys; `None` for the absent.
+    fn sources<'e>(&self, ctx: &'e Context<'_>) -> Vec<Option<Source<'e>>> {
+        let (keyspace, db) = (&ctx.engine.keyspace, ctx.client.db);
+        let source = |&(key, weight): &(Option<Key<'_>>, f64)| {
+            let entry = keyspace.find(db, key?)?;
+            Some(Source::of(entry, weight))
+        };
+        self.sources.iter().map(source).collect()
+    }
+
+    /// The result in order.
+    fn run(&self, ctx: &Context<'_>, operation: Operation) -> Members {
+        let sources = self.sources(ctx);
+        let mut members = Members::default();
+        match operation {
+            Operation::Union => self.unite(sources, &mut members),
+            Operation::Intersection => intersect(sources, |member, scores| {
+                let score = scores.reduce(|a, b| self.aggregate.of(a, b));
+                members.push(member, number(score.unwrap_or(0.0)));
+                true
+            }),
+            Operation::Difference => subtract(&sources, &mut members),
+        }
+        members.sort();
+        members
+    }
+
+    /// The smallest set comes first, so that the scores are added in Redis's order.
+    fn unite(&self, sources: Vec<Option<Source<'_>>>, members: &mut Members) {
+        let mut sources: Vec<Source<'_>> = sources.into_iter().flatten().collect();
+        sources.sort_by_key(Source::len);
+        for source in &sources {
+            for (member, score) in source.iter() {
+                members.push(member, number(score * source.weight));
+            }
+        }
+        members.merge(|a, b| self.aggregate.of(a, b));
+    }
+}
+
+impl<'a> Source<'a> {
+    fn of(entry: &'a Entry, weight: f64) -> Source<'a> {
+        let zset = ZsetRef::of(entry);
+        Source { zset, weight }
+    }
+}
+
+/// Whether the sets of these commands may be of this type.
+fn is_source(entry: &Entry) -> bool {
+    entry.kind() == Kind::Zset
+}
+
+/// Gives `each` the members that all sets have, with their weighted scores from the smallest set to the largest, until
+/// it says that it is enough.
+fn intersect(
+    sources: Vec<Option<Source<'_>>>,
+    mut each: impl FnMut(StringRef<'_>, &mut dyn Iterator<Item = f64>) -> bool,
+) {
+    let Some(mut sources) = sources.into_iter().collect::<Option<Vec<Source<'_>>>>() else {
+        return;
+    };
+    sources.sort_by_key(Source::len);
+    let Some((smallest, others)) = sources.split_first() else {
+        return;
+    };
+    let (mut scratch, mut scores) = (Vec::new(), Vec::with_capacity(sources.len()));
+    for (member, score) in smallest.iter() {
+        scores.clear();
+        scores.push(number(score * smallest.weight));
+        let bytes = member.as_bytes(&mut scratch);
+        for other in others {
+            let Some(score) = other.score(bytes) else {
+                break;
+            };
+            scores.push(score * other.weight);
+        }
+        if scores.len() == sources.len() && !each(member, &mut scores.iter().copied()) {
+            return;
+        }
+    }
+}
+
+/// The members of the first set that no other has.
+fn subtract(sources: &[Option<Source<'_>>], members: &mut Members) {
+    let Some((Some(first), others)) = sources.split_first() else {
+        return;
+    };
+    let mut scratch = Vec::new();
+    for (member, score) in first.iter() {
+        let bytes = member.as_bytes(&mut scratch);
+        let elsewhere = others
+            .iter()
+            .flatten()
+            .any(|other| other.score(bytes).is_some());
+        if !elsewhere {
+            members.push(member, score);
+        }
+    }
+}
+
+fn reply(
+    ctx: &mut Context<'_>,
+    args: &mut Args<'_>,
+    operation: Operation,
+) -> Result<(), CommandError> {
+    let query = Query::parse(ctx, args, operation, Purpose::Reply)?;
+    let members = query.run(ctx, operation);
+    let count = members.len();
+    let all = members
+        .iter()
+        .map(|(member, score)| (StringRef::Bytes(member), score));
+    let reply = ctx.reply();
+    if query.with_scores {
+        reply_pairs(reply, count, all);
+    } else {
+        reply.array(count);
+        all.for_each(|(member, _)| bulk_string(reply, member));
+    }
+    Ok(())
+}
+
+fn store(
+    ctx: &mut Context<'_>,
+    args: &mut Args<'_>,
+    operation: Operation,
+    event: &'static str,
+) -> Result<(), CommandError> {
+    let to = args.key()?;
+    let query = Query::parse(ctx, args, operation, Purpose::Store)?;
+    query.run(ctx, operation).store(ctx, to, event);
+    Ok(())
+}
+
+/// ZUNION numkeys key [key …] [WEIGHTS weight …] [AGGREGATE SUM | MIN | MAX] [WITHSCORES]
+/// Reply: an array of members in order, with scores of pairs in RESP3. Errors: WRONGTYPE, syntax error, no key, not a
+/// float. O(n + m log m).
+fn zunion(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    reply(ctx, args, Operation::Union)
+}
+
+/// ZINTER, as ZUNION. O(members of the smallest · keys + m log m).
+fn zinter(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    reply(ctx, args, Operation::Intersection)
+}
+
+/// ZDIFF numkeys key [key …] [WITHSCORES]. As ZUNION. O(members of the first · keys + m log m).
+fn zdiff(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    reply(ctx, args, Operation::Difference)
+}
+
+/// ZUNIONSTORE destination numkeys key [key …] [WEIGHTS weight …] [AGGREGATE SUM | MIN | MAX]
+/// Reply: how many members destination has now; without any it is deleted. Errors: as ZUNION.
+fn zunionstore(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    store(ctx, args, Operation::Union, "zunionstore")
+}
+
+/// ZINTERSTORE, as ZUNIONSTORE.
+fn zinterstore(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    store(ctx, args, Operation::Intersection, "zinterstore")
+}
+
+/// ZDIFFSTORE destination numkeys key [key …]. As ZUNIONSTORE.
+fn zdiffstore(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    store(ctx, args, Operation::Difference, "zdiffstore")
+}
+
+/// ZINTERCARD numkeys key [key …] [LIMIT limit]
+/// Reply: how many members all sets have, counted up to the limit. Errors: WRONGTYPE, syntax error, no key, LIMIT
+/// negative. O(members of the smallest · keys).
+fn zintercard(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    let query = Query::parse(ctx, args, Operation::Intersection, Purpose::Count)?;
+    let mut count = 0;
+    intersect(query.sources(ctx), |_, _| {
+        count += 1;
+        count != query.limit
+    });
+    ctx.reply().int(count as i64);
+    Ok(())
+}
