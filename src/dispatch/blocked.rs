@@ -3,6 +3,8 @@
 use super::Machine;
 use crate::command::*;
 use crate::engine::{Blocked, Client, ClientFlags, Host, LinkId, QueuedCommand};
+use crate::keyspace::is_due;
+use crate::types::Entry;
 
 impl Machine {
     /// After a unit: tries the clients whose keys it signalled, and those whose keys these signal in turn.
@@ -34,7 +36,10 @@ impl Machine {
             from = number + 1;
             let keyspace = &self.engine.keyspace;
             let entry = keyspace.find(db, keyspace.key(key));
-            match entry.map(|entry| entry.kind()) {
+            // A due key is as good as gone, and whoever looks next deletes it.
+            let now = self.engine.now();
+            let lives = |entry: &&Entry| entry.expire_at().is_none_or(|at| !is_due(at, now));
+            match entry.filter(lives).map(Entry::kind) {
                 None => return,
                 Some(stored) if stored == kind => self.serve(link, host),
                 Some(_) => {}
