@@ -169,8 +169,8 @@ directives! {
     enable_debug_command: Permit = Permit::No, "enable-debug-command", Any, IMMUTABLE, Works;
     enable_module_command: Permit = Permit::No, "enable-module-command", Any, IMMUTABLE, StoredOnly;
     enable_protected_configs: Permit = Permit::No, "enable-protected-configs", Any, IMMUTABLE, Works;
-    hash_max_listpack_entries: i64 = 512, "hash-max-listpack-entries" | "hash-max-ziplist-entries", Range(0, i64::MAX), 0, StoredOnly;
-    hash_max_listpack_value: i64 = 64, "hash-max-listpack-value" | "hash-max-ziplist-value", Memory(0, i64::MAX), 0, StoredOnly;
+    hash_max_listpack_entries: i64 = 512, "hash-max-listpack-entries" | "hash-max-ziplist-entries", Range(0, i64::MAX), 0, Works;
+    hash_max_listpack_value: i64 = 64, "hash-max-listpack-value" | "hash-max-ziplist-value", Memory(0, i64::MAX), 0, Works;
     hide_user_data_from_log: bool = false, "hide-user-data-from-log", Any, 0, Works;
     hll_sparse_max_bytes: i64 = 3000, "hll-sparse-max-bytes", Memory(0, i64::MAX), 0, Works;
     hz: i64 = 10, "hz", Range(0, I32_MAX), 0, Works;
@@ -248,9 +248,9 @@ directives! {
     sanitize_dump_payload: SanitizeDump = SanitizeDump::No, "sanitize-dump-payload", Any, 0, StoredOnly;
     save: SavePoints = SavePoints::default(), "save", Any, MULTI_ARG, Works;
     server_cpulist: Text = Text::from(""), "server-cpulist" | "server_cpulist", Any, IMMUTABLE, Works;
-    set_max_intset_entries: i64 = 512, "set-max-intset-entries", Range(0, i64::MAX), 0, StoredOnly;
-    set_max_listpack_entries: i64 = 128, "set-max-listpack-entries", Range(0, i64::MAX), 0, StoredOnly;
-    set_max_listpack_value: i64 = 64, "set-max-listpack-value", Range(0, i64::MAX), 0, StoredOnly;
+    set_max_intset_entries: i64 = 512, "set-max-intset-entries", Range(0, i64::MAX), 0, Works;
+    set_max_listpack_entries: i64 = 128, "set-max-listpack-entries", Range(0, i64::MAX), 0, Works;
+    set_max_listpack_value: i64 = 64, "set-max-listpack-value", Range(0, i64::MAX), 0, Works;
     set_proc_title: bool = true, "set-proc-title", Any, IMMUTABLE, Works;
     shutdown_on_sigint: ShutdownOptions = ShutdownOptions::default(), "shutdown-on-sigint", Any, MULTI_ARG, Works;
     shutdown_on_sigterm: ShutdownOptions = ShutdownOptions::default(), "shutdown-on-sigterm", Any, MULTI_ARG, Works;

@@ -785,13 +785,13 @@ mod tests {
     fn what_cannot_be_loaded_stops_the_stream_and_is_named() {
         let mut prng = Prng::new(4);
         let mut refused = |stream: &[u8]| decode(stream, 100, &mut prng).unwrap_err();
-        let list = refused(b"REDIS0011\xfe\x00\x12\x02ab\x01");
+        let stream = refused(b"REDIS0011\xfe\x00\x15\x02ab\x01");
         let kind = RdbErrorKind::UnsupportedType {
-            code: 18,
-            name: "quicklist-v2",
+            code: 21,
+            name: "stream-v3",
         };
         assert_eq!(
-            list,
+            stream,
             RdbError {
                 kind,
                 offset: 11,
