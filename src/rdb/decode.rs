@@ -799,8 +799,8 @@ mod tests {
             }
         );
         assert_eq!(
-            list.to_string(),
-            "objects of type quicklist-v2 (18) can't be loaded by this version at offset 11, key \"ab\""
+            stream.to_string(),
+            "objects of type stream-v3 (21) can't be loaded by this version at offset 11, key \"ab\""
         );
         assert_eq!(
             refused(b"VALKEY080\x18\x02ab").kind,

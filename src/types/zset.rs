@@ -202,7 +202,8 @@ impl ExactSizeIterator for ZsetIter<'_> {}
 /// The text of a score in a pack; a text that is an integer becomes one there.
 fn score_text(score: f64, text: &mut Vec<u8>) -> &[u8] {
     text.clear();
-    num::push_f64(text, score);
+    // As a pack keeps whole numbers as integers, zero has no sign in it.
+    num::push_f64(text, score + 0.0);
     text
 }
 
