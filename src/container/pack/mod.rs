@@ -20,7 +20,7 @@
 //! first have their high bit set, so that it is read from the right. Text that is a canonical decimal `i64` is
 //! stored as an integer, in the shortest head that holds it; readers accept longer heads.
 //!
-//! Source: the listpack specification by its author (github.com/antirez/listpack), and payloads of DUMP.
+//! Source: the format as it is described in public, and payloads of DUMP by redis-server 8.0.
 
 #[cfg(test)]
 mod tests;
