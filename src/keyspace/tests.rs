@@ -491,6 +491,8 @@ fn run_hashes(seed: u64, steps: usize, limits: Limits) {
     helpers
         .into_iter()
         .for_each(|helper| helper.join().unwrap());
+    // What the ended snapshots kept is freed before the keyspace goes.
+    drop(keyspace.take_garbage());
 }
 
 #[test]
@@ -626,6 +628,8 @@ fn run_sets(seed: u64, steps: usize) {
     helpers
         .into_iter()
         .for_each(|helper| helper.join().unwrap());
+    // What the ended snapshots kept is freed before the keyspace goes.
+    drop(keyspace.take_garbage());
 }
 
 #[test]
@@ -774,6 +778,8 @@ fn run_zsets(seed: u64, steps: usize, limits: Limits) {
     helpers
         .into_iter()
         .for_each(|helper| helper.join().unwrap());
+    // What the ended snapshots kept is freed before the keyspace goes.
+    drop(keyspace.take_garbage());
 }
 
 #[test]
