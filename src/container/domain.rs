@@ -337,7 +337,10 @@ impl Default for Domain {
 
 impl Drop for Domain {
     fn drop(&mut self) {
-        drop(self.collect());
+        // What is freed can send more.
+        while let Some(garbage) = self.collect() {
+            drop(garbage);
+        }
         // What a snapshot that outlives its domain may see is leaked: the process is ending.
     }
 }

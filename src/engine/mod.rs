@@ -160,6 +160,16 @@ pub struct Engine {
 #[derive(Clone, Copy, Debug)]
 pub struct WrongType;
 
+/// Notes that a client used an entry, which borrows the keyspace: so it takes the engine's fields one by one.
+macro_rules! touch {
+    ($engine:ident, $client:ident, $entry:expr) => {
+        if !$client.is(ClientFlags::NO_TOUCH) {
+            let (clock, word) = ($engine.clock, $engine.access_word);
+            touch($entry, word, &$engine.config, clock, &mut $engine.prng);
+        }
+    };
+}
+
 impl Engine {
     /// An empty engine. `seed` feeds the hash key and the random numbers.
     pub fn new(config: Config, seed: u64, clock: Clock) -> Engine {
@@ -294,10 +304,7 @@ impl Engine {
         match self.keyspace.find(client.db, key) {
             Some(entry) => {
                 self.stats.keyspace_hits += 1;
-                if !client.is(ClientFlags::NO_TOUCH) {
-                    let (clock, word) = (self.clock, self.access_word);
-                    touch(entry, word, &self.config, clock, &mut self.prng);
-                }
+                touch!(self, client, entry);
                 Some(entry)
             }
             None => {
@@ -320,10 +327,7 @@ impl Engine {
             return None;
         }
         let entry = self.keyspace.find(db, key)?;
-        if !client.is(ClientFlags::NO_TOUCH) {
-            let (clock, word) = (self.clock, self.access_word);
-            touch(entry, word, &self.config, clock, &mut self.prng);
-        }
+        touch!(self, client, entry);
         Some(entry)
     }
 
@@ -370,10 +374,16 @@ impl Engine {
         key: Key<'_>,
         kind: Kind,
     ) -> Result<Option<BodyMut<'_>>, WrongType> {
-        match self.write(client, key) {
-            None => Ok(None),
-            Some(entry) if entry.kind() != kind => Err(WrongType),
-            Some(_) => Ok(self.keyspace.body(client.db, key)),
+        if self.gives_way(client, client.db, key) {
+            return Ok(None);
+        }
+        let Some(body) = self.keyspace.body(client.db, key) else {
+            return Ok(None);
+        };
+        touch!(self, client, body.entry());
+        match body.entry().kind() == kind {
+            true => Ok(Some(body)),
+            false => Err(WrongType),
         }
     }
 
@@ -386,9 +396,15 @@ impl Engine {
         key: Key<'_>,
         empty: Value<'_>,
     ) -> Result<(BodyMut<'_>, bool), WrongType> {
-        match self.write(client, key) {
-            Some(entry) if entry.kind() != empty.kind() => Err(WrongType),
-            _ => Ok(self.keyspace.body_or_new(client.db, key, empty)),
+        let kind = empty.kind();
+        self.gives_way(client, client.db, key);
+        let (body, new) = self.keyspace.body_or_new(client.db, key, empty);
+        if !new {
+            touch!(self, client, body.entry());
+        }
+        match body.entry().kind() == kind {
+            true => Ok((body, new)),
+            false => Err(WrongType),
         }
     }
 

@@ -15,8 +15,6 @@ mod chain;
 mod database;
 pub mod expiry;
 mod garbage;
-#[cfg(test)]
-mod list_tests;
 mod snapshot;
 #[cfg(test)]
 mod tests;
