@@ -68,7 +68,7 @@ impl Kind {
             "key" | "newkey" | "source" | "destination" | "destkey" | "sourcekey" | "key1"
             | "key2" => Kind::Key,
             "pattern" => Kind::Pattern,
-            "increment-float" => Kind::Double,
+            _ if name.ends_with("-float") => Kind::Double,
             _ if name.starts_with("unix-time") => Kind::UnixTime,
             _ if name.ends_with("-int") => Kind::Integer,
             "seconds"

@@ -249,7 +249,7 @@ fn geoadd(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError
             .iter()
             .map(|(score, _)| (*score as u64).to_string())
             .collect();
-        let mut argv: Vec<&[u8]> = vec![b"ZADD", key.bytes];
+        let mut argv: Vec<&[u8]> = vec![b"zadd", key.bytes];
         argv.extend(words.map(|index| args.at(index)));
         for (score, (_, member)) in scores.iter().zip(&places) {
             argv.extend([score.as_bytes(), member]);

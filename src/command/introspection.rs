@@ -520,6 +520,10 @@ pub fn keys_of(
                 .map(|at| (at, flags)),
         );
     }
+    if row.name == "sort" {
+        let destination = super::sort::destination(argc, argument);
+        keys.extend(destination.map(|at| (at, OW | UPDATE)));
+    }
     Some(keys)
 }
 

@@ -1,4 +1,4 @@
-//! Lists.
+//! Lists. What moves elements is in `list_move.rs`.
 //! Source: the documentation of Redis and the replies of redis-server 8.0.
 
 use super::string::bulk_string;
@@ -45,20 +45,6 @@ pub const COMMANDS: &[Command] = &[
             "Counts the elements of a list.",
         )
         .syntax("key"),
-    Command::new("lmove", 5, lmove)
-        .flags(WRITE | DENYOOM)
-        .categories(CAT_LIST)
-        .keys(&[
-            KeySpec::first(RW | ACCESS | DELETE),
-            KeySpec::range(2, 0, 1, RW | INSERT),
-        ])
-        .doc(
-            Group::List,
-            "6.2.0",
-            "O(1)",
-            "Moves an element from an end of a list to an end of another.",
-        )
-        .syntax("source destination <LEFT | RIGHT> <LEFT | RIGHT>"),
     Command::new("lmpop", -4, lmpop)
         .flags(WRITE | MOVABLE_KEYS)
         .categories(CAT_LIST)
@@ -173,21 +159,6 @@ pub const COMMANDS: &[Command] = &[
         )
         .syntax("key [count]")
         .history(&[("6.2.0", "Added the `count` argument.")]),
-    Command::new("rpoplpush", 3, rpoplpush)
-        .flags(WRITE | DENYOOM)
-        .categories(CAT_LIST)
-        .keys(&[
-            KeySpec::first(RW | ACCESS | DELETE),
-            KeySpec::range(2, 0, 1, RW | INSERT),
-        ])
-        .doc(
-            Group::List,
-            "1.2.0",
-            "O(1)",
-            "Moves the last element of a list to the head of another.",
-        )
-        .syntax("source destination")
-        .deprecated("6.2.0", "`LMOVE` with the `RIGHT` and `LEFT` arguments"),
     Command::new("rpush", -3, rpush)
         .flags(WRITE | DENYOOM | FAST)
         .categories(CAT_LIST)
@@ -212,20 +183,6 @@ pub const COMMANDS: &[Command] = &[
         )
         .syntax("key element [element ...]")
         .history(&[("4.0.0", "Accepts multiple `element` arguments.")]),
-    Command::new("blmove", 6, blmove)
-        .flags(WRITE | DENYOOM | BLOCKING)
-        .categories(CAT_LIST | CAT_BLOCKING)
-        .keys(&[
-            KeySpec::first(RW | ACCESS | DELETE),
-            KeySpec::range(2, 0, 1, RW | INSERT),
-        ])
-        .doc(
-            Group::List,
-            "6.2.0",
-            "O(1)",
-            "Moves an element from an end of a list to an end of another; waits for one.",
-        )
-        .syntax("source destination <LEFT | RIGHT> <LEFT | RIGHT> timeout"),
     Command::new("blmpop", -5, blmpop)
         .flags(WRITE | BLOCKING | MOVABLE_KEYS)
         .categories(CAT_LIST | CAT_BLOCKING)
@@ -236,7 +193,7 @@ pub const COMMANDS: &[Command] = &[
             "O(N+M) where N is the number of keys and M that of the elements removed",
             "Removes elements at an end of the first list that is not empty; waits for one.",
         )
-        .syntax("timeout numkeys key [key ...] <LEFT | RIGHT> [COUNT count]"),
+        .syntax("timeout-float numkeys key [key ...] <LEFT | RIGHT> [COUNT count]"),
     Command::new("blpop", -3, blpop)
         .flags(WRITE | BLOCKING)
         .categories(CAT_LIST | CAT_BLOCKING)
@@ -247,7 +204,7 @@ pub const COMMANDS: &[Command] = &[
             "O(N) where N is the number of keys",
             "Removes the first element of the first list that is not empty; waits for one.",
         )
-        .syntax("key [key ...] timeout")
+        .syntax("key [key ...] timeout-float")
         .history(&[(
             "6.0.0",
             "`timeout` is interpreted as a double instead of an integer.",
@@ -262,34 +219,15 @@ pub const COMMANDS: &[Command] = &[
             "O(N) where N is the number of keys",
             "Removes the last element of the first list that is not empty; waits for one.",
         )
-        .syntax("key [key ...] timeout")
+        .syntax("key [key ...] timeout-float")
         .history(&[(
             "6.0.0",
             "`timeout` is interpreted as a double instead of an integer.",
         )]),
-    Command::new("brpoplpush", 4, brpoplpush)
-        .flags(WRITE | DENYOOM | BLOCKING)
-        .categories(CAT_LIST | CAT_BLOCKING)
-        .keys(&[
-            KeySpec::first(RW | ACCESS | DELETE),
-            KeySpec::range(2, 0, 1, RW | INSERT),
-        ])
-        .doc(
-            Group::List,
-            "2.2.0",
-            "O(1)",
-            "Moves the last element of a list to the head of another; waits for one.",
-        )
-        .syntax("source destination timeout")
-        .history(&[(
-            "6.0.0",
-            "`timeout` is interpreted as a double instead of an integer.",
-        )])
-        .deprecated("6.2.0", "`BLMOVE` with the `RIGHT` and `LEFT` arguments"),
 ];
 
 /// A new list.
-const EMPTY: Value<'_> = Value::Packed(Kind::List, &Pack::EMPTY, false);
+pub(super) const EMPTY: Value<'_> = Value::Packed(Kind::List, &Pack::EMPTY, false);
 const NUMKEYS: CommandError = CommandError::text("ERR numkeys should be greater than 0");
 const COUNT: CommandError = CommandError::text("ERR count should be greater than 0");
 const RANK: CommandError = CommandError::text(
@@ -298,12 +236,12 @@ const RANK: CommandError = CommandError::text(
 );
 
 /// How large a small list may be.
-fn limit(ctx: &Context<'_>) -> ListLimit {
+pub(super) fn limit(ctx: &Context<'_>) -> ListLimit {
     ListLimit::of(ctx.engine.config.list_max_listpack_size)
 }
 
 /// The event of a pop.
-fn popped(end: End) -> &'static str {
+pub(super) fn popped(end: End) -> &'static str {
     match end {
         End::Front => "lpop",
         End::Back => "rpop",
@@ -311,7 +249,7 @@ fn popped(end: End) -> &'static str {
 }
 
 /// The command that pops, as it is propagated.
-fn pop_name(end: End) -> &'static [u8] {
+pub(super) fn pop_name(end: End) -> &'static [u8] {
     match end {
         End::Front => b"LPOP",
         End::Back => b"RPOP",
@@ -319,7 +257,7 @@ fn pop_name(end: End) -> &'static [u8] {
 }
 
 /// The event of a push.
-fn pushed(end: End) -> &'static str {
+pub(super) fn pushed(end: End) -> &'static str {
     match end {
         End::Front => "lpush",
         End::Back => "rpush",
@@ -327,7 +265,7 @@ fn pushed(end: End) -> &'static str {
 }
 
 /// LEFT or RIGHT.
-fn end_of(args: &mut Args<'_>) -> Result<End, CommandError> {
+pub(super) fn end_of(args: &mut Args<'_>) -> Result<End, CommandError> {
     if args.take("left") {
         Ok(End::Front)
     } else if args.take("right") {
@@ -338,7 +276,13 @@ fn end_of(args: &mut Args<'_>) -> Result<End, CommandError> {
 }
 
 /// After `count` elements went: an empty list goes too.
-fn removed(ctx: &mut Context<'_>, key: Key<'_>, event: &'static str, count: usize, empty: bool) {
+pub(super) fn removed(
+    ctx: &mut Context<'_>,
+    key: Key<'_>,
+    event: &'static str,
+    count: usize,
+    empty: bool,
+) {
     if empty {
         ctx.engine.keyspace.remove(ctx.client.db, key);
     }
@@ -831,86 +775,6 @@ fn ltrim(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError>
     Ok(())
 }
 
-// ---- moving ----------------------------------------------------------------------------------
-
-/// LMOVE source destination LEFT | RIGHT LEFT | RIGHT. Reply: the element, or null without the source. Errors:
-/// WRONGTYPE, syntax error. O(1).
-fn lmove(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
-    let (source, destination) = (args.key()?, args.key()?);
-    let (from, to) = (end_of(args)?, end_of(args)?);
-    if !move_element(ctx, source, destination, from, to)? {
-        ctx.reply().null();
-    }
-    Ok(())
-}
-
-/// RPOPLPUSH source destination. As LMOVE … RIGHT LEFT.
-fn rpoplpush(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
-    let (source, destination) = (args.key()?, args.key()?);
-    if !move_element(ctx, source, destination, End::Back, End::Front)? {
-        ctx.reply().null();
-    }
-    Ok(())
-}
-
-/// Moves an element and answers it; false when there is no source.
-fn move_element(
-    ctx: &mut Context<'_>,
-    source: Key<'_>,
-    destination: Key<'_>,
-    from: End,
-    to: End,
-) -> Result<bool, CommandError> {
-    let limit = limit(ctx);
-    let Some(body) = ctx.engine.body(ctx.client, source, Kind::List)? else {
-        return Ok(false);
-    };
-    let mut list = ListMut::new(body, limit);
-    let mut item = Vec::new();
-    if let Some(element) = list.get().end(from) {
-        element.push_to(&mut item);
-    }
-    if source.bytes == destination.bytes {
-        list.remove_range(
-            match from {
-                End::Front => 0,
-                End::Back => list.get().len() - 1,
-            },
-            1,
-        );
-        list.push(to, &item);
-        list.settle(true);
-        drop(list);
-        ctx.changed(source.bytes, EventClass::List, pushed(to));
-        let db = ctx.client.db;
-        ctx.changed_too(db, source.bytes, EventClass::List, popped(from));
-        ctx.reply().bulk(&item);
-        return Ok(true);
-    }
-    drop(list);
-    let (body, new) = ctx.engine.body_or_new(ctx.client, destination, EMPTY)?;
-    let mut list = ListMut::new(body, limit);
-    list.push(to, &item);
-    drop(list);
-    if new {
-        ctx.created(ctx.client.db, destination.bytes);
-    }
-    let db = ctx.client.db;
-    ctx.changed_too(db, destination.bytes, EventClass::List, pushed(to));
-    ctx.reply().bulk(&item);
-    let Some(body) = ctx.engine.keyspace.body(ctx.client.db, source) else {
-        return Ok(true);
-    };
-    let mut list = ListMut::new(body, limit);
-    let empty = list.get().len() == 1;
-    if !empty {
-        list.pop(from, 1);
-    }
-    drop(list);
-    removed(ctx, source, popped(from), 1, empty);
-    Ok(true)
-}
-
 // ---- waiting ---------------------------------------------------------------------------------
 
 /// BLPOP key [key …] timeout. Reply: the key and the first element of the first list that is not empty; null when the
@@ -963,32 +827,6 @@ fn blmpop(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError
     }
     if !ctx.wait_for_keys(args, keys, Kind::List, deadline_ms) {
         ctx.reply().null_array();
-    }
-    Ok(())
-}
-
-/// BLMOVE source destination LEFT | RIGHT LEFT | RIGHT timeout. As LMOVE; null when the time is over. Propagates: LMOVE.
-fn blmove(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
-    let (source, destination) = (args.key()?, args.key()?);
-    let (from, to) = (end_of(args)?, end_of(args)?);
-    let deadline_ms = args.deadline(ctx.engine.clock.mono_ms())?;
-    if move_element(ctx, source, destination, from, to)? {
-        let ends = (args.at(3), args.at(4));
-        ctx.replicate_as(&[b"LMOVE", source.bytes, destination.bytes, ends.0, ends.1]);
-    } else if !ctx.wait_for_keys(args, 1..2, Kind::List, deadline_ms) {
-        ctx.reply().null();
-    }
-    Ok(())
-}
-
-/// BRPOPLPUSH source destination timeout. As BLMOVE … RIGHT LEFT. Propagates: RPOPLPUSH.
-fn brpoplpush(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
-    let (source, destination) = (args.key()?, args.key()?);
-    let deadline_ms = args.deadline(ctx.engine.clock.mono_ms())?;
-    if move_element(ctx, source, destination, End::Back, End::Front)? {
-        ctx.replicate_as(&[b"RPOPLPUSH", source.bytes, destination.bytes]);
-    } else if !ctx.wait_for_keys(args, 1..2, Kind::List, deadline_ms) {
-        ctx.reply().null();
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ mod context;
 mod error;
 mod row;
 mod table;
+mod texts;
 
 mod bitmap;
 pub mod client;
@@ -28,6 +29,7 @@ pub mod info;
 pub mod introspection;
 mod lcs;
 mod list;
+mod list_move;
 pub mod monitoring;
 mod object;
 pub mod persistence;
@@ -35,10 +37,12 @@ pub mod replication;
 mod sample;
 mod scan;
 mod set;
+mod sort;
 pub mod string;
 pub mod transaction;
 mod zset;
 mod zset_algebra;
+mod zset_pop;
 mod zset_range;
 
 pub use args::Args;
@@ -66,12 +70,15 @@ pub const FAMILIES: &[&[Command]] = &[
     geo::COMMANDS,
     hash::COMMANDS,
     list::COMMANDS,
+    list_move::COMMANDS,
     object::COMMANDS,
     persistence::COMMANDS,
     set::COMMANDS,
+    sort::COMMANDS,
     string::COMMANDS,
     transaction::COMMANDS,
     zset::COMMANDS,
     zset_algebra::COMMANDS,
+    zset_pop::COMMANDS,
     zset_range::COMMANDS,
 ];

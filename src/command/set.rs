@@ -7,12 +7,14 @@ use std::hash::{BuildHasherDefault, Hasher};
 use super::sample::Source;
 use super::scan::{Page, ScanOptions, Scanned};
 use super::string::bulk_string;
+use super::texts::Texts;
 use super::*;
 use crate::base::hash::HashSeed;
 use crate::base::prng::Prng;
 use crate::container::{IntSet, Pack};
 use crate::engine::EventClass;
 use crate::keyspace::{Key, Keyspace};
+use crate::types::hyperloglog::{self, Hit};
 use crate::types::set::{Window, text_of};
 use crate::types::{Kind, SetLimits, SetMut, SetRef, StringRef, Value};
 
@@ -48,6 +50,17 @@ pub const COMMANDS: &[Command] = &[
         )
         .syntax("key [key ...]")
         .tips(&["nondeterministic_output_order"]),
+    Command::new("sdiffcard", -3, sdiffcard)
+        .flags(READONLY | MOVABLE_KEYS)
+        .categories(CAT_SET)
+        .keys(&[KeySpec::numbered(1, RO | ACCESS)])
+        .doc(
+            Group::Set,
+            "8.10.0",
+            "O(N) where N is the number of members of all sets",
+            "Counts the members of the first set that no other set has.",
+        )
+        .syntax("numkeys key [key ...] [LIMIT limit-int]"),
     Command::new("sdiffstore", -3, sdiffstore)
         .flags(WRITE | DENYOOM)
         .categories(CAT_SET)
@@ -74,23 +87,14 @@ pub const COMMANDS: &[Command] = &[
     Command::new("sintercard", -3, sintercard)
         .flags(READONLY | MOVABLE_KEYS)
         .categories(CAT_SET)
-        .keys(&[KeySpec {
-            begin: Begin::Index(1),
-            find: Find::KeyNum {
-                at: 0,
-                first: 1,
-                step: 1,
-            },
-            flags: RO | ACCESS,
-            notes: "",
-        }])
+        .keys(&[KeySpec::numbered(1, RO | ACCESS)])
         .doc(
             Group::Set,
             "7.0.0",
             "O(N*M) where N is the size of the smallest set and M the number of sets",
             "Counts the members that all sets have.",
         )
-        .syntax("numkeys key [key ...] [LIMIT limit]"),
+        .syntax("numkeys key [key ...] [LIMIT limit-int]"),
     Command::new("sinterstore", -3, sinterstore)
         .flags(WRITE | DENYOOM)
         .categories(CAT_SET)
@@ -212,6 +216,17 @@ pub const COMMANDS: &[Command] = &[
         )
         .syntax("key [key ...]")
         .tips(&["nondeterministic_output_order"]),
+    Command::new("sunioncard", -3, sunioncard)
+        .flags(READONLY | MOVABLE_KEYS)
+        .categories(CAT_SET)
+        .keys(&[KeySpec::numbered(1, RO | ACCESS)])
+        .doc(
+            Group::Set,
+            "8.10.0",
+            "O(N) where N is the number of members of all sets",
+            "Counts the members that any of the sets has.",
+        )
+        .syntax("numkeys key [key ...] [APPROX] [LIMIT limit-int]"),
     Command::new("sunionstore", -3, sunionstore)
         .flags(WRITE | DENYOOM)
         .categories(CAT_SET)
@@ -635,12 +650,17 @@ fn combine<'a>(
             }
             let most = sets.iter().map(SetRef::len).max().unwrap_or(0);
             let mut seen = Seen::new(seed, most);
+            let mut goes_on = true;
             for set in &sets {
-                set.for_each(|member| {
-                    if seen.insert(member) {
-                        each(member);
-                    }
+                set.for_each_run(|run| {
+                    goes_on = run
+                        .iter()
+                        .all(|&member| !seen.insert(member) || each(member));
+                    goes_on
                 });
+                if !goes_on {
+                    return;
+                }
             }
         }
         Operation::Diff => {
@@ -794,6 +814,28 @@ fn answer(
 /// Reply: how many members all sets have, counted up to the limit if it is not 0. Errors: WRONGTYPE, of the numbers,
 /// syntax error. O(smallest set, times sets).
 fn sintercard(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    count(ctx, args, Operation::Inter)
+}
+
+/// SUNIONCARD numkeys key [key …] [APPROX] [LIMIT limit]
+/// Reply: how many members any of the sets has, or with APPROX an estimate by a HyperLogLog, up to the limit if it is not
+/// 0. Errors: as SINTERCARD. O(members of all).
+fn sunioncard(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    count(ctx, args, Operation::Union)
+}
+
+/// SDIFFCARD numkeys key [key …] [LIMIT limit]
+/// Reply: how many of the first set's members no other has, counted up to the limit if it is not 0. Errors: as
+/// SINTERCARD. O(members of all).
+fn sdiffcard(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    count(ctx, args, Operation::Diff)
+}
+
+fn count(
+    ctx: &mut Context<'_>,
+    args: &mut Args<'_>,
+    operation: Operation,
+) -> Result<(), CommandError> {
     let not_positive = CommandError::text("ERR numkeys should be greater than 0");
     let keys = args.int_in(1, i64::MAX, not_positive)? as usize;
     if keys > args.left() {
@@ -803,8 +845,12 @@ fn sintercard(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandE
     }
     let first = args.position();
     args.skip(keys);
-    let mut limit = 0;
+    let (mut limit, mut approximate) = (0, false);
     while !args.is_empty() {
+        if operation == Operation::Union && args.take("approx") {
+            approximate = true;
+            continue;
+        }
         if args.left() < 2 || !args.take("limit") {
             return Err(CommandError::Syntax);
         }
@@ -816,12 +862,29 @@ fn sintercard(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandE
     let keyspace = &ctx.engine.keyspace;
     let sets = sources.sets(keyspace, ctx.client.db);
     let mut count = 0;
-    combine(Operation::Inter, sets, keyspace.seed(), |_| {
-        count += 1;
-        count != limit
-    });
+    if approximate {
+        let most = if limit == 0 { i64::MAX } else { limit };
+        count = estimate(&sets).min(most);
+    } else {
+        combine(operation, sets, keyspace.seed(), |_| {
+            count += 1;
+            count != limit
+        });
+    }
     ctx.reply().int(count);
     Ok(())
+}
+
+/// About how many members the sets have together.
+fn estimate(sets: &[SetRef<'_>]) -> i64 {
+    let mut registers = Box::new([0; hyperloglog::REGISTERS]);
+    let mut digits = itoa::Buffer::new();
+    for set in sets {
+        set.for_each(|member| {
+            Hit::of(text_of(member, &mut digits)).raise(&mut registers);
+        });
+    }
+    i64::try_from(hyperloglog::count(&registers)).unwrap_or(i64::MAX)
 }
 
 /// SUNIONSTORE destination key [key …]. Reply: the size of the result. Errors: WRONGTYPE. O(members of all).
@@ -858,7 +921,7 @@ fn store(
         members.push(member);
         true
     });
-    let count = members.ends.len();
+    let count = members.len();
     let there = ctx.write(to).is_some();
     if count == 0 {
         if there {
@@ -888,25 +951,4 @@ fn store(
     ctx.changed(to.bytes, EventClass::Set, event);
     ctx.reply().int(count as i64);
     Ok(())
-}
-
-/// Copied members in one buffer.
-#[derive(Default)]
-struct Texts {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-}
-
-impl Texts {
-    fn push(&mut self, member: StringRef<'_>) {
-        member.push_to(&mut self.bytes);
-        self.ends.push(self.bytes.len());
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let mut start = 0;
-        self.ends
-            .iter()
-            .map(move |&end| &self.bytes[std::mem::replace(&mut start, end)..end])
-    }
 }

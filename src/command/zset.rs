@@ -1,4 +1,5 @@
-//! Sorted sets: members and their scores. Ranges are in `zset_range.rs`, what combines several sets in `zset_algebra.rs`.
+//! Sorted sets: members and their scores. Ranges are in `zset_range.rs`, what combines several sets in `zset_algebra.rs`,
+//! what takes members out of the ends in `zset_pop.rs`.
 //! Source: the documentation of Redis and the replies of redis-server 8.0.
 
 use super::scan::{self, Page, ScanOptions, Scanned};
@@ -17,13 +18,6 @@ const READ: Command = Command::new("", 0, zcard)
     .flags(READONLY)
     .categories(CAT_SORTEDSET)
     .keys(&[KeySpec::first(RO | ACCESS)]);
-
-/// What the rows that take members out of one have in common.
-const POP: Command = Command::new("", -2, zpopmin)
-    .flags(WRITE | FAST)
-    .categories(CAT_SORTEDSET)
-    .keys(&[KeySpec::first(RW | ACCESS | DELETE)])
-    .syntax("key [count]");
 
 /// The family's rows.
 pub const COMMANDS: &[Command] = &[
@@ -67,20 +61,6 @@ pub const COMMANDS: &[Command] = &[
         )
         .syntax("key increment member"),
     Command {
-        arity: -4,
-        flags: WRITE | MOVABLE_KEYS,
-        ..POP
-    }
-    .named("zmpop", zmpop)
-    .keys(&[ZMPOP_KEYS])
-    .doc(
-        Group::SortedSet,
-        "7.0.0",
-        "O(K) + O(M*log(N)) for K keys, M members popped and sets of N members",
-        "Removes and returns the first or last members of the first sorted set that has any.",
-    )
-    .syntax("numkeys key [key ...] <MIN | MAX> [COUNT count]"),
-    Command {
         arity: -3,
         flags: READONLY | FAST,
         ..READ
@@ -93,18 +73,6 @@ pub const COMMANDS: &[Command] = &[
         "Reads the scores of members of a sorted set.",
     )
     .syntax("key member [member ...]"),
-    POP.named("zpopmax", zpopmax).doc(
-        Group::SortedSet,
-        "5.0.0",
-        "O(log(N)*M) for M members popped and a set of N",
-        "Removes and returns the members of a sorted set that have the highest scores.",
-    ),
-    POP.named("zpopmin", zpopmin).doc(
-        Group::SortedSet,
-        "5.0.0",
-        "O(log(N)*M) for M members popped and a set of N",
-        "Removes and returns the members of a sorted set that have the lowest scores.",
-    ),
     Command { arity: -2, ..READ }
         .named("zrandmember", zrandmember)
         .doc(
@@ -151,17 +119,6 @@ pub const COMMANDS: &[Command] = &[
     )
     .syntax("key member"),
 ];
-
-const ZMPOP_KEYS: KeySpec = KeySpec {
-    begin: Begin::Index(1),
-    find: Find::KeyNum {
-        at: 0,
-        first: 1,
-        step: 1,
-    },
-    flags: RW | ACCESS | DELETE,
-    notes: "",
-};
 
 /// A new sorted set.
 const EMPTY: Value<'_> = Value::Packed(Kind::Zset, &Pack::EMPTY, false);
@@ -563,132 +520,6 @@ fn zmscore(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErro
             None => reply.null(),
         }
     }
-    Ok(())
-}
-
-/// ZPOPMIN key [count]. Reply: an array of members and scores, in RESP3 of pairs if `count` is given.
-/// Errors: WRONGTYPE, out of range. O(count · log n).
-fn zpopmin(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
-    zpop(ctx, args, false)
-}
-
-/// ZPOPMAX key [count]. As ZPOPMIN, from the other end.
-fn zpopmax(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
-    zpop(ctx, args, true)
-}
-
-fn zpop(ctx: &mut Context<'_>, args: &mut Args<'_>, max: bool) -> Result<(), CommandError> {
-    let key = args.key()?;
-    let count = match args.left() {
-        0 => None,
-        1 => Some(args.int_in(0, i64::MAX, CommandError::NotPositive)? as usize),
-        _ => return Err(CommandError::Syntax),
-    };
-    let popped = pop(
-        ctx,
-        key,
-        max,
-        count.unwrap_or(1),
-        |reply, count_popped, members| match count.is_some() {
-            true => reply_pairs(reply, count_popped, members),
-            false => {
-                reply.array(2);
-                members.for_each(|(member, value)| {
-                    bulk_string(reply, member);
-                    score(reply, value);
-                });
-            }
-        },
-    )?;
-    if popped == 0 {
-        ctx.reply().array(0);
-    }
-    Ok(())
-}
-
-/// Takes up to `count` members from one end and gives them to `write`, if there are any; how many.
-pub(super) fn pop(
-    ctx: &mut Context<'_>,
-    key: Key<'_>,
-    max: bool,
-    count: usize,
-    write: impl FnOnce(&mut Reply, usize, &mut dyn Iterator<Item = (StringRef<'_>, f64)>),
-) -> Result<usize, CommandError> {
-    let limits = limits(&ctx.engine.config);
-    let Some(body) = ctx.engine.body(ctx.client, key, Kind::Zset)? else {
-        return Ok(0);
-    };
-    let mut zset = ZsetMut::new(body, limits);
-    let len = zset.get().len();
-    let count = count.min(len);
-    if count == 0 {
-        return Ok(0);
-    }
-    let ranks = if max { len - count..len } else { 0..count };
-    write(
-        &mut ctx.client.reply,
-        count,
-        &mut zset.get().range(ranks.clone(), max),
-    );
-    zset.remove_range(ranks);
-    drop(zset);
-    let event = if max { "zpopmax" } else { "zpopmin" };
-    removed(ctx, key, event, count, count == len);
-    Ok(count)
-}
-
-/// ZMPOP numkeys key [key …] MIN | MAX [COUNT count]
-/// Reply: the key and an array of pairs, or a null array. Errors: WRONGTYPE, syntax error, numkeys or count not
-/// positive. Propagates: ZPOPMIN or ZPOPMAX key count. O(keys + count · log n).
-fn zmpop(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
-    let numkeys = args.int_in(
-        1,
-        i64::MAX,
-        CommandError::text("ERR numkeys should be greater than 0"),
-    )? as usize;
-    if numkeys >= args.left() {
-        return Err(CommandError::Syntax);
-    }
-    let first = args.position();
-    args.skip(numkeys);
-    let max = args.take("max");
-    if !max && !args.take("min") {
-        return Err(CommandError::Syntax);
-    }
-    let mut count = None;
-    while !args.is_empty() {
-        if count.is_some() || args.left() < 2 || !args.take("count") {
-            return Err(CommandError::Syntax);
-        }
-        let error = CommandError::text("ERR count should be greater than 0");
-        count = Some(args.int_in(1, i64::MAX, error)? as usize);
-    }
-    for index in first..first + numkeys {
-        let key = args.key_at(index);
-        let popped = pop(
-            ctx,
-            key,
-            max,
-            count.unwrap_or(1),
-            |reply, count, members| {
-                reply.array(2);
-                reply.bulk(key.bytes);
-                reply.array(count);
-                for (member, value) in members {
-                    reply.array(2);
-                    bulk_string(reply, member);
-                    score(reply, value);
-                }
-            },
-        )?;
-        if popped > 0 {
-            let name: &[u8] = if max { b"ZPOPMAX" } else { b"ZPOPMIN" };
-            let mut digits = itoa::Buffer::new();
-            ctx.replicate_as(&[name, key.bytes, digits.format(popped).as_bytes()]);
-            return Ok(());
-        }
-    }
-    ctx.reply().null_array();
     Ok(())
 }
 

@@ -1,11 +1,11 @@
-//! Sorted sets: unions, intersections and differences of several.
+//! Sorted sets: unions, intersections and differences of several, plain sets among them.
 //! Source: the documentation of Redis and the replies of redis-server 8.0.
 
 use super::string::bulk_string;
-use super::zset::{Members, reply_pairs};
+use super::zset::{Members, push_score, reply_pairs};
 use super::*;
 use crate::keyspace::Key;
-use crate::types::{Entry, Kind, StringRef, ZsetRef};
+use crate::types::{Entry, Kind, SetRef, StringRef, ZsetRef};
 
 /// What the rows that reply have in common.
 const READ: Command = Command::new("", -3, zunion)
@@ -66,8 +66,9 @@ pub const COMMANDS: &[Command] = &[
             "Returns the members that all sorted sets have.",
         )
         .syntax(
-            "numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE <SUM | MIN | MAX>] [WITHSCORES]",
-        ),
+            "numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE <SUM | MIN | MAX | COUNT>] [WITHSCORES]",
+        )
+        .history(&[("8.8.0", "Added the `COUNT` aggregate option.")]),
     READ.named("zintercard", zintercard)
         .doc(
             Group::SortedSet,
@@ -85,8 +86,9 @@ pub const COMMANDS: &[Command] = &[
             "Stores the members that all sorted sets have.",
         )
         .syntax(
-            "destination numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE <SUM | MIN | MAX>]",
-        ),
+            "destination numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE <SUM | MIN | MAX | COUNT>]",
+        )
+        .history(&[("8.8.0", "Added the `COUNT` aggregate option.")]),
     READ.named("zunion", zunion)
         .doc(
             Group::SortedSet,
@@ -95,8 +97,9 @@ pub const COMMANDS: &[Command] = &[
             "Returns the members that any of the sorted sets has.",
         )
         .syntax(
-            "numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE <SUM | MIN | MAX>] [WITHSCORES]",
-        ),
+            "numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE <SUM | MIN | MAX | COUNT>] [WITHSCORES]",
+        )
+        .history(&[("8.8.0", "Added the `COUNT` aggregate option.")]),
     STORE
         .named("zunionstore", zunionstore)
         .doc(
@@ -106,8 +109,9 @@ pub const COMMANDS: &[Command] = &[
             "Stores the members that any of the sorted sets has.",
         )
         .syntax(
-            "destination numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE <SUM | MIN | MAX>]",
-        ),
+            "destination numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE <SUM | MIN | MAX | COUNT>]",
+        )
+        .history(&[("8.8.0", "Added the `COUNT` aggregate option.")]),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -117,18 +121,20 @@ enum Operation {
     Difference,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Aggregate {
     Sum,
     Min,
     Max,
+    /// The sum of the weights of the sets that have the member.
+    Count,
 }
 
 impl Aggregate {
     /// Infinities of both signs add up to 0.
     fn of(self, a: f64, b: f64) -> f64 {
         match self {
-            Aggregate::Sum => number(a + b),
+            Aggregate::Sum | Aggregate::Count => number(a + b),
             Aggregate::Min => {
                 if b < a {
                     b
@@ -152,24 +158,75 @@ fn number(score: f64) -> f64 {
     if score.is_nan() { 0.0 } else { score }
 }
 
+/// The members of a set that is combined.
+#[derive(Clone, Copy)]
+enum Content<'a> {
+    /// With their scores.
+    Zset(ZsetRef<'a>),
+    /// Each has the score 1.
+    Set(SetRef<'a>),
+}
+
 /// One of the sets that are combined.
 #[derive(Clone, Copy)]
 struct Source<'a> {
-    zset: ZsetRef<'a>,
+    content: Content<'a>,
     weight: f64,
+    /// All scores count as 1.
+    counts: bool,
 }
 
 impl<'a> Source<'a> {
+    fn of(entry: &'a Entry, weight: f64, aggregate: Aggregate) -> Source<'a> {
+        let content = match entry.kind() {
+            Kind::Set => Content::Set(SetRef::of(entry)),
+            Kind::String | Kind::List | Kind::Zset | Kind::Hash => {
+                Content::Zset(ZsetRef::of(entry))
+            }
+        };
+        let counts = aggregate == Aggregate::Count;
+        Source {
+            content,
+            weight,
+            counts,
+        }
+    }
+
     fn len(&self) -> usize {
-        self.zset.len()
+        match self.content {
+            Content::Zset(zset) => zset.len(),
+            Content::Set(set) => set.len(),
+        }
     }
 
-    fn iter(&self) -> impl Iterator<Item = (StringRef<'a>, f64)> {
-        self.zset.iter()
+    /// Visits the members with their weighted scores until `each` returns false.
+    fn walk(&self, mut each: impl FnMut(StringRef<'a>, f64) -> bool) {
+        match self.content {
+            Content::Zset(zset) => {
+                let _ = zset
+                    .iter()
+                    .all(|(member, score)| each(member, self.weighted(score)));
+            }
+            Content::Set(set) => {
+                set.for_each_run(|run| run.iter().all(|&member| each(member, self.weighted(1.0))));
+            }
+        }
     }
 
+    /// The weighted score of a member.
     fn score(&self, member: &[u8]) -> Option<f64> {
-        self.zset.score(member)
+        let score = match self.content {
+            Content::Zset(zset) => zset.score(member)?,
+            Content::Set(set) => set.contains(member).then_some(1.0)?,
+        };
+        Some(self.weighted(score))
+    }
+
+    fn weighted(&self, score: f64) -> f64 {
+        match self.counts {
+            true => self.weight,
+            false => score * self.weight,
+        }
     }
 }
 
@@ -238,6 +295,7 @@ impl<'a> Query<'a> {
                     () if args.take("sum") => Aggregate::Sum,
                     () if args.take("min") => Aggregate::Min,
                     () if args.take("max") => Aggregate::Max,
+                    () if args.take("count") => Aggregate::Count,
                     () => return Err(CommandError::Syntax),
                 };
             } else if purpose == Purpose::Reply && args.take("withscores") {
@@ -257,7 +315,7 @@ impl<'a> Query<'a> {
         let (keyspace, db) = (&ctx.engine.keyspace, ctx.client.db);
         let source = |&(key, weight): &(Option<Key<'_>>, f64)| {
             let entry = keyspace.find(db, key?)?;
-            Some(Source::of(entry, weight))
+            Some(Source::of(entry, weight, self.aggregate))
         };
         self.sources.iter().map(source).collect()
     }
@@ -284,24 +342,18 @@ impl<'a> Query<'a> {
         let mut sources: Vec<Source<'_>> = sources.into_iter().flatten().collect();
         sources.sort_by_key(Source::len);
         for source in &sources {
-            for (member, score) in source.iter() {
-                members.push(member, number(score * source.weight));
-            }
+            source.walk(|member, score| {
+                members.push(member, number(score));
+                true
+            });
         }
         members.merge(|a, b| self.aggregate.of(a, b));
     }
 }
 
-impl<'a> Source<'a> {
-    fn of(entry: &'a Entry, weight: f64) -> Source<'a> {
-        let zset = ZsetRef::of(entry);
-        Source { zset, weight }
-    }
-}
-
 /// Whether the sets of these commands may be of this type.
 fn is_source(entry: &Entry) -> bool {
-    entry.kind() == Kind::Zset
+    matches!(entry.kind(), Kind::Zset | Kind::Set)
 }
 
 /// Gives `each` the members that all sets have, with their weighted scores from the smallest set to the largest, until
@@ -318,20 +370,18 @@ fn intersect(
         return;
     };
     let (mut scratch, mut scores) = (Vec::new(), Vec::with_capacity(sources.len()));
-    for (member, score) in smallest.iter() {
+    smallest.walk(|member, score| {
         scores.clear();
-        scores.push(number(score * smallest.weight));
+        scores.push(number(score));
         let bytes = member.as_bytes(&mut scratch);
         for other in others {
             let Some(score) = other.score(bytes) else {
-                break;
+                return true;
             };
-            scores.push(score * other.weight);
+            scores.push(score);
         }
-        if scores.len() == sources.len() && !each(member, &mut scores.iter().copied()) {
-            return;
-        }
-    }
+        each(member, &mut scores.iter().copied())
+    });
 }
 
 /// The members of the first set that no other has.
@@ -340,7 +390,7 @@ fn subtract(sources: &[Option<Source<'_>>], members: &mut Members) {
         return;
     };
     let mut scratch = Vec::new();
-    for (member, score) in first.iter() {
+    first.walk(|member, score| {
         let bytes = member.as_bytes(&mut scratch);
         let elsewhere = others
             .iter()
@@ -349,7 +399,8 @@ fn subtract(sources: &[Option<Source<'_>>], members: &mut Members) {
         if !elsewhere {
             members.push(member, score);
         }
-    }
+        true
+    });
 }
 
 fn reply(
@@ -381,11 +432,47 @@ fn store(
 ) -> Result<(), CommandError> {
     let to = args.key()?;
     let query = Query::parse(ctx, args, operation, Purpose::Store)?;
-    query.run(ctx, operation).store(ctx, to, event);
+    let members = query.run(ctx, operation);
+    let dirty = ctx.engine.dirty;
+    members.store(ctx, to, event);
+    if query.aggregate == Aggregate::Count && ctx.engine.dirty != dirty {
+        propagate_result(ctx, to, &members);
+    }
     Ok(())
 }
 
-/// ZUNION numkeys key [key …] [WEIGHTS weight …] [AGGREGATE SUM | MIN | MAX] [WITHSCORES]
+/// Members of one ZADD that is propagated.
+const MEMBERS_PROPAGATED: usize = 1024;
+
+/// As commands that every replica knows.
+fn propagate_result(ctx: &mut Context<'_>, to: Key<'_>, members: &Members) {
+    ctx.replicate_as(&[b"DEL", to.bytes]);
+    if !ctx.engine.propagates() {
+        return;
+    }
+    let mut scores: Vec<(Vec<u8>, &[u8])> = Vec::with_capacity(MEMBERS_PROPAGATED);
+    let mut all = members.iter().peekable();
+    while all.peek().is_some() {
+        scores.clear();
+        scores.extend(
+            all.by_ref()
+                .take(MEMBERS_PROPAGATED)
+                .map(|(member, score)| {
+                    let mut text = Vec::new();
+                    push_score(&mut text, score);
+                    (text, member)
+                }),
+        );
+        let pairs = scores
+            .iter()
+            .flat_map(|(score, member)| [score.as_slice(), member]);
+        let mut argv: Vec<&[u8]> = vec![b"ZADD", to.bytes];
+        argv.extend(pairs);
+        ctx.replicate_as(&argv);
+    }
+}
+
+/// ZUNION numkeys key [key …] [WEIGHTS weight …] [AGGREGATE SUM | MIN | MAX | COUNT] [WITHSCORES]
 /// Reply: an array of members in order, with scores of pairs in RESP3. Errors: WRONGTYPE, syntax error, no key, not a
 /// float. O(n + m log m).
 fn zunion(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
@@ -402,8 +489,9 @@ fn zdiff(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError>
     reply(ctx, args, Operation::Difference)
 }
 
-/// ZUNIONSTORE destination numkeys key [key …] [WEIGHTS weight …] [AGGREGATE SUM | MIN | MAX]
-/// Reply: how many members destination has now; without any it is deleted. Errors: as ZUNION.
+/// ZUNIONSTORE destination numkeys key [key …] [WEIGHTS weight …] [AGGREGATE SUM | MIN | MAX | COUNT]
+/// Reply: how many members destination has now; without any it is deleted. Errors: as ZUNION. Propagates: itself, with
+/// AGGREGATE COUNT DEL and ZADD.
 fn zunionstore(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     store(ctx, args, Operation::Union, "zunionstore")
 }

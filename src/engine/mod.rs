@@ -8,6 +8,7 @@
 mod client;
 mod databases;
 mod failover;
+mod glance;
 mod host;
 mod key_waits;
 mod own_expires;
@@ -23,6 +24,7 @@ pub use client::{
     Blocked, Client, ClientFlags, Clients, CommandId, LinkId, QueuedCommand, Transaction,
 };
 pub use failover::Failover;
+pub use glance::{GlanceCount, Glances};
 pub use host::{Clock, Host, MemoryFacts, OpenFile, ProcessFacts};
 pub use key_waits::{KeyWait, KeyWaits};
 pub use own_expires::OwnExpires;

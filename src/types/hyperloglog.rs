@@ -66,6 +66,13 @@ impl Hit {
             rank: rest.trailing_zeros() as u8 + 1,
         }
     }
+
+    /// Raises its register.
+    #[inline]
+    pub fn raise(self, registers: &mut Registers) {
+        let register = &mut registers[self.index];
+        *register = self.rank.max(*register);
+    }
 }
 
 fn murmur_hash_64a(bytes: &[u8], seed: u64) -> u64 {

@@ -3,6 +3,7 @@
 //! Ranges and lengths are in bytes. Source of the behaviour: Redis documentation of GETRANGE, STRLEN,
 //! OBJECT ENCODING.
 
+use std::cmp::Ordering;
 use std::ops::Range;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
@@ -199,6 +200,32 @@ impl<'a> StringRef<'a> {
         equal
     }
 
+    /// Orders strings by their bytes.
+    #[inline]
+    pub fn compare(self, other: StringRef<'_>) -> Ordering {
+        if let (StringRef::Bytes(bytes), StringRef::Bytes(others)) = (self, other) {
+            return bytes.cmp(others);
+        }
+        let (mut digits, mut other_digits) = (itoa::Buffer::new(), itoa::Buffer::new());
+        let (string, other) = (
+            self.in_bytes(&mut digits),
+            other.in_bytes(&mut other_digits),
+        );
+        let bytes = string.pieces(0..string.len()).flatten();
+        bytes.cmp(other.pieces(0..other.len()).flatten())
+    }
+
+    /// The first eight bytes as a number that orders as they do, zeros behind a shorter string.
+    #[inline]
+    pub fn prefix(self) -> u64 {
+        let mut prefix = [0; 8];
+        match self {
+            StringRef::Bytes(bytes) if bytes.len() >= 8 => prefix.copy_from_slice(&bytes[..8]),
+            string => string.copy_from(0, &mut prefix),
+        }
+        u64::from_be_bytes(prefix)
+    }
+
     /// The byte range that GETRANGE `start` `end` means for a string of `len` bytes: negative positions count
     /// from the end, what is out of range is cut. `None` when nothing is left.
     pub fn clamp_range(len: usize, start: i64, end: i64) -> Option<(usize, usize)> {
@@ -279,6 +306,26 @@ mod tests {
             StringRef::Int(-15).digest(),
             StringRef::Bytes(b"-15").digest()
         );
+        let ordered = [
+            StringRef::Bytes(b""),
+            StringRef::Int(-15),
+            StringRef::Bytes(b"-2"),
+            StringRef::Chunked(&chunks),
+            StringRef::Int(1),
+            StringRef::Bytes(b"1\0"),
+            StringRef::Int(12),
+            StringRef::Bytes(b"abcdefgh"),
+            StringRef::Bytes(b"abcdefghi"),
+        ];
+        let mut sorted = ordered;
+        sorted.sort_by(|a, b| a.prefix().cmp(&b.prefix()).then(a.compare(*b)));
+        let mut texts: Vec<Vec<u8>> = Vec::new();
+        for string in sorted {
+            let mut text = Vec::new();
+            string.push_to(&mut text);
+            texts.push(text);
+        }
+        assert!(texts.is_sorted(), "{texts:?}");
         assert_eq!(StringRef::Bytes(b"012").as_int(), None);
         assert_eq!(StringRef::Bytes(b"12").as_int(), Some(12));
     }

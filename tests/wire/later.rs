@@ -1,8 +1,9 @@
-//! Commands and options on strings of Redis after 8.0: DIGEST, DELEX, SET IFDEQ and IFDNE, MSETEX, INCREX.
+//! Commands and options of Redis after 8.0: DIGEST, DELEX, SET IFDEQ and IFDNE, MSETEX, INCREX; LMOVEM and BLMOVEM;
+//! SUNIONCARD and SDIFFCARD; AGGREGATE COUNT.
 
 use redoxide::base::prng::Prng;
 
-use crate::harness::{Peer, Server};
+use crate::harness::{Peer, Server, wait_until};
 use crate::pair::{Pair, pick, some};
 
 fn check(server: &Server, dialogue: &[(&str, &str)]) {
@@ -118,6 +119,155 @@ fn increx() {
     let mut client = server.client();
     client.text("HELLO 3");
     assert_eq!(client.text("INCREX d BYFLOAT 1.5"), "[1.5, 1.5]");
+}
+
+#[test]
+fn moves_of_several_elements() {
+    let server = Server::start(&[]);
+    let nothing = "(nil)";
+    check(
+        &server,
+        &[
+            ("LMOVEM l m LEFT RIGHT", nothing),
+            ("LMOVEM l m LEFT RIGHT EXACTLY 1 OBO", nothing),
+            ("RPUSH l 1 2 3 4 5 6 7 8 9", "9"),
+            ("LMOVEM l m LEFT RIGHT", "[1]"),
+            ("LMOVEM l m LEFT LEFT COUNT 2 OBO", "[3, 2]"),
+            ("LRANGE m 0 -1", "[3, 2, 1]"),
+            ("LMOVEM l m LEFT LEFT COUNT 2 BULK", "[4, 5]"),
+            ("LRANGE m 0 -1", "[4, 5, 3, 2, 1]"),
+            ("LMOVEM l m RIGHT RIGHT EXACTLY 2 OBO", "[9, 8]"),
+            ("LMOVEM l m RIGHT RIGHT EXACTLY 3 BULK", nothing),
+            ("LMOVEM l m RIGHT LEFT COUNT 3 BULK", "[6, 7]"),
+            ("EXISTS l", "0"),
+            ("LRANGE m 0 -1", "[6, 7, 4, 5, 3, 2, 1, 9, 8]"),
+            ("DEL m", "1"),
+            ("RPUSH k a b c", "3"),
+            ("LMOVEM k k LEFT LEFT EXACTLY 2 OBO", "[b, a]"),
+            ("LRANGE k 0 -1", "[b, a, c]"),
+            ("LMOVEM k k LEFT LEFT EXACTLY 3 BULK", "[b, a, c]"),
+            ("LMOVEM k k LEFT RIGHT COUNT 2 BULK", "[b, a]"),
+            ("LRANGE k 0 -1", "[c, b, a]"),
+            ("LMOVEM k k LEFT LEFT COUNT 9 OBO", "[a, b, c]"),
+            ("LRANGE k 0 -1", "[a, b, c]"),
+            ("LMOVEM k k LEFT RIGHT COUNT 2", "(error) ERR syntax error"),
+            (
+                "LMOVEM k k LEFT RIGHT COUNT 2 OBO x",
+                "(error) ERR syntax error",
+            ),
+            ("LMOVEM k k LEFT RIGHT x 2 OBO", "(error) ERR syntax error"),
+            (
+                "LMOVEM k k LEFT RIGHT COUNT 2 x",
+                "(error) ERR syntax error",
+            ),
+            ("LMOVEM k k LEFT x COUNT 2 OBO", "(error) ERR syntax error"),
+            (
+                "LMOVEM k k LEFT RIGHT EXACTLY 0 OBO",
+                "(error) ERR count should be greater than 0",
+            ),
+            (
+                "LMOVEM k k LEFT RIGHT COUNT x BULK",
+                "(error) ERR count should be greater than 0",
+            ),
+            ("SET s x", "OK"),
+            (
+                "LMOVEM k s LEFT RIGHT COUNT 2 BULK",
+                "(error) WRONGTYPE Operation against a key holding the wrong kind of value",
+            ),
+            ("LLEN k", "3"),
+            ("BLMOVEM k t LEFT RIGHT 0 COUNT 2 BULK", "[a, b]"),
+            ("BLMOVEM k t LEFT RIGHT 0.01 EXACTLY 2 BULK", nothing),
+            ("MULTI", "OK"),
+            ("BLMOVEM k t LEFT RIGHT 0 EXACTLY 2 BULK", "QUEUED"),
+            ("EXEC", "[(nil)]"),
+        ],
+    );
+}
+
+#[test]
+fn a_move_waits_for_enough_elements() {
+    let server = Server::start(&[]);
+    let (mut waiting, mut client) = (server.client(), server.client());
+    waiting.send(b"BLMOVEM l m LEFT RIGHT 0 EXACTLY 3 BULK\r\n");
+    wait_until("it waits", || {
+        client.info("clients", "blocked_clients") == "1"
+    });
+    for (line, reply) in [
+        ("RPUSH l 1", "1"),
+        ("LINSERT l BEFORE 1 0", "2"),
+        ("EXISTS m", "0"),
+        ("RPUSH x 5", "1"),
+        ("LMOVE x l LEFT LEFT", "5"),
+    ] {
+        assert_eq!(client.text(line), reply, "{line}");
+    }
+    assert_eq!(waiting.read().to_string(), "[5, 0, 1]");
+    assert_eq!(client.text("LRANGE m 0 -1"), "[5, 0, 1]");
+    assert_eq!(client.text("EXISTS l"), "0");
+}
+
+#[test]
+fn cardinalities_of_sets() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    for key in ["a", "b"] {
+        let from = if key == "a" { 0 } else { 3000 };
+        let members: Vec<String> = (from..from + 5000).map(|n| n.to_string()).collect();
+        client.text(&format!("SADD {key} {}", members.join(" ")));
+    }
+    check(
+        &server,
+        &[
+            ("SUNIONCARD 1 none", "0"),
+            ("SUNIONCARD 3 a none b", "8000"),
+            ("SUNIONCARD 2 a b LIMIT 6000", "6000"),
+            ("SUNIONCARD 2 a b LIMIT 0", "8000"),
+            ("SUNIONCARD 1 a LIMIT 10", "10"),
+            ("SUNIONCARD 2 a b APPROX LIMIT 7", "7"),
+            ("SDIFFCARD 2 a b", "3000"),
+            ("SDIFFCARD 2 a b LIMIT 5", "5"),
+            ("SDIFFCARD 2 none a", "0"),
+            ("SDIFFCARD 1 a", "5000"),
+            ("SDIFFCARD 2 a b APPROX", "(error) ERR syntax error"),
+            (
+                "SUNIONCARD 0 a",
+                "(error) ERR numkeys should be greater than 0",
+            ),
+            (
+                "SUNIONCARD 2 a",
+                "(error) ERR Number of keys can't be greater than number of args",
+            ),
+            (
+                "SUNIONCARD 1 a LIMIT -1",
+                "(error) ERR LIMIT can't be negative",
+            ),
+        ],
+    );
+    let about: i64 = client.text("SUNIONCARD 2 a b APPROX").parse().unwrap();
+    assert!((7700..8300).contains(&about), "{about}");
+}
+
+#[test]
+fn scores_that_count() {
+    let server = Server::start(&[]);
+    check(
+        &server,
+        &[
+            ("ZADD z 10 a 20 b", "2"),
+            ("SADD s b c", "2"),
+            (
+                "ZUNION 2 z s AGGREGATE COUNT WITHSCORES",
+                "[a, 1, c, 1, b, 2]",
+            ),
+            (
+                "ZUNION 3 z s z WEIGHTS 1 5 0.5 AGGREGATE COUNT WITHSCORES",
+                "[a, 1.5, c, 5, b, 6.5]",
+            ),
+            ("ZINTER 2 z s AGGREGATE count WITHSCORES", "[b, 2]"),
+            ("ZUNIONSTORE d 2 z s AGGREGATE COUNT", "3"),
+            ("ZSCORE d b", "2"),
+        ],
+    );
 }
 
 #[test]

@@ -41,6 +41,7 @@ mod propagation;
 mod protocol;
 mod reference;
 mod replication;
+mod sort;
 mod startup;
 mod string;
 mod zset;

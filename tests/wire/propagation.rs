@@ -117,6 +117,17 @@ RENAMENX a b|MOVE a 4|DEL a b none c|UNLINK d none|DEL none|PERSIST f|EXPIRE f 1
 SWAPDB 1 1|SWAPDB 1 0|GET f|MGET f i|LCS f i|RANDOMKEY|CONFIG SET lazyfree-lazy-user-del yes lazyfree-lazy-expire yes|\
 SET k v|DEL k|SET k v|GETDEL k|SET k v|EXPIRE k -1|SET k v|GETEX k EXAT 1";
 
+const COLLECTIONS: &str = "\
+RPUSH l a b c|LPOP l|LPOP l 5|RPOP l 1|RPUSH l 3 1 2|LMOVE l m LEFT RIGHT|RPOPLPUSH l m|BLMOVE l m LEFT RIGHT 0|BRPOPLPUSH m l 0|\
+BLPOP x l m 0|BRPOP x l m 0|BLPOP x 0.01|RPUSH l 3 1 2|LMPOP 2 x l LEFT COUNT 2|LMPOP 1 x LEFT|BLMPOP 0 2 x l RIGHT COUNT 9|\
+LREM m 0 a|LSET m 0 z|LTRIM m 1 0|LINSERT m BEFORE a b|RPUSH l 3 1 2|SORT l|SORT l STORE k|SORT none STORE k|SORT none STORE k|SORT_RO l|\
+SORT l BY w_* GET # GET v_* STORE k|ZADD z 1 a 2 b 3 c 4 d 5 e 6 f|ZPOPMIN z|ZPOPMAX z 1|ZMPOP 2 x z MIN COUNT 1|ZMPOP 1 x MAX|\
+BZPOPMIN x z 0|BZPOPMAX x z 0|BZMPOP 0 2 x z MAX COUNT 7|BZPOPMIN z 0.01|BZMPOP 0.01 1 z MAX|ZADD z 1 a|ZADD z 1 a|ZADD z XX CH 2 a|ZADD z INCR 2 a|\
+ZINCRBY z 1.5 a|ZREM z x|SADD s 1 2 3|SADD s 1|ZUNIONSTORE u 2 z s|ZINTERSTORE u 2 z s|ZINTERSTORE u 2 z s|ZDIFFSTORE u 2 s z|\
+ZRANGESTORE v u 0 1|ZRANGESTORE v u 9 10|ZREMRANGEBYRANK u 0 0|ZREMRANGEBYSCORE u 5 6|SMOVE s t 1|SMOVE s t 9|SREM s 9|SPOP t|SPOP t 3|\
+SPOP s 9|SADD s 1 2 3|SUNIONSTORE t s|SINTERSTORE t s x|SDIFFSTORE t s x|GEOADD g 13 38 a|GEOADD g 13 38 a|\
+GEOSEARCHSTORE h g FROMMEMBER a BYRADIUS 1 km|GEORADIUS g 13 38 1 km STORE h|MULTI;BLPOP q 0;RPUSH q 1 2;BLPOP q 0;BLMOVE q r LEFT LEFT 0;EXEC";
+
 #[test]
 fn replicas_get_what_redis_sends() {
     let args = ["--repl-diskless-sync-delay", "0"];
@@ -126,11 +137,14 @@ fn replicas_get_what_redis_sends() {
     let server = Server::start(&args);
     let (mut ours, mut theirs) = (server.client(), peer.client());
     let (mut our_stream, mut their_stream) = (Stream::start(&server), Stream::start(&peer));
-    for line in LINES.split('|') {
-        let words = split_args(line.as_bytes()).expect("unbalanced quotes");
-        let (mine, other) = (ours.call(&words), theirs.call(&words));
-        if !line.starts_with("RANDOMKEY") {
-            assert_eq!(mine, other, "{line}");
+    for line in LINES.split('|').chain(COLLECTIONS.split('|')) {
+        for part in line.split(';') {
+            let words = split_args(part.as_bytes()).expect("unbalanced quotes");
+            let (mine, other) = (ours.call(&words), theirs.call(&words));
+            // What is drawn is each server's own.
+            if !part.starts_with("RANDOMKEY") && !part.starts_with("SPOP") {
+                assert_eq!(mine, other, "{part}");
+            }
         }
         let (mine, other) = (
             our_stream.commands(&mut ours),
@@ -138,6 +152,41 @@ fn replicas_get_what_redis_sends() {
         );
         assert_eq!(mine, other, "{line}");
     }
+}
+
+/// What waits is served with what woke it.
+#[test]
+fn replicas_get_what_clients_waited_for() {
+    let args = ["--repl-diskless-sync-delay", "0"];
+    let Some(peer) = Peer::Redis8.start(&args) else {
+        return;
+    };
+    let server = Server::start(&args);
+    let mut sent = [&server, &peer].map(|server| {
+        let (mut client, mut stream) = (server.client(), Stream::start(server));
+        let mut all = Vec::new();
+        for (waits, wakes) in [
+            ("BLPOP l m 0", "RPUSH l 1 2"),
+            ("BLMOVE a b LEFT RIGHT 0", "RPUSH a 1"),
+            ("BRPOPLPUSH a b 0", "RPUSH a 1"),
+            ("BLMPOP 0 2 x y LEFT COUNT 3", "RPUSH y 1 2 3 4"),
+            ("BZPOPMIN z 0", "ZADD z 1 a 2 b"),
+            ("BZPOPMAX v w 0", "ZADD w 1 a 2 b"),
+            ("BZMPOP 0 2 p q MIN COUNT 2", "ZADD q 1 a 2 b 3 c"),
+        ] {
+            let mut waiting = server.client();
+            waiting.send(format!("{waits}\r\n").as_bytes());
+            wait_until("it waits", || {
+                client.info("clients", "blocked_clients") == "1"
+            });
+            client.text(wakes);
+            waiting.read();
+            all.push(stream.commands(&mut client));
+        }
+        all
+    });
+    let [ours, theirs] = &mut sent;
+    assert_eq!(ours, theirs);
 }
 
 /// Options that older replicas do not know are resolved before they are sent.
@@ -151,6 +200,26 @@ fn conditions_on_the_value_are_resolved() {
         ("SET k 2 IFEQ 1 GET", vec!["SET k 2"]),
         ("SET k 2 IFEQ 2 EX 100", vec!["SET k 2 PXAT <time>"]),
         ("SET k 3 IFEQ 2 KEEPTTL", vec!["SET k 3 KEEPTTL"]),
+        ("RPUSH l 1 2 3 4 5 6", vec!["RPUSH l 1 2 3 4 5 6"]),
+        ("LMOVEM l m LEFT LEFT EXACTLY 9 BULK", vec![]),
+        (
+            "LMOVEM l m LEFT LEFT COUNT 2 BULK",
+            vec!["MULTI", "LPOP l 2", "LPUSH m 2 1", "EXEC"],
+        ),
+        (
+            "BLMOVEM l m RIGHT RIGHT 0 COUNT 2 OBO",
+            vec!["MULTI", "RPOP l 2", "RPUSH m 6 5", "EXEC"],
+        ),
+        (
+            "LMOVEM l l LEFT LEFT COUNT 9 OBO",
+            vec!["MULTI", "RPUSH l 4 3", "LTRIM l 2 -1", "EXEC"],
+        ),
+        ("SADD s a b", vec!["SADD s a b"]),
+        (
+            "ZUNIONSTORE z 2 s s WEIGHTS 1 0.5 AGGREGATE COUNT",
+            vec!["MULTI", "DEL z", "ZADD z 1.5 a 1.5 b", "EXEC"],
+        ),
+        ("ZINTERSTORE z 2 s x AGGREGATE COUNT", vec!["DEL z"]),
     ] {
         client.text(line);
         assert_eq!(stream.commands(&mut client), sent, "{line}");

@@ -290,10 +290,27 @@ fn random_commands_answer_as_redis() {
     }
 }
 
+/// A sorted set or, now and then, a plain one.
+fn source(prng: &mut Prng) -> Vec<u8> {
+    match prng.below(4) {
+        0 => pick(prng, &["p0", "p1"]),
+        _ => key(prng),
+    }
+}
+
 fn algebra(prng: &mut Prng) -> Words {
     if prng.below(3) == 0 {
         let head = words("ZADD", [key(prng)]);
         return [head, pair(prng), some(prng, 3, pair)].concat();
+    }
+    if prng.below(8) == 0 {
+        let head = words(["SADD", "SREM"][prng.below(2) as usize], [source(prng)]);
+        return [
+            head,
+            vec![member(prng)],
+            some(prng, 6, |prng| vec![member(prng)]),
+        ]
+        .concat();
     }
     let names = [
         "ZUNION",
@@ -314,7 +331,7 @@ fn algebra(prng: &mut Prng) -> Words {
         0 => pick(prng, COUNTS),
         _ => count.to_string().into_bytes(),
     });
-    command.extend((0..count).map(|_| key(prng)));
+    command.extend((0..count).map(|_| source(prng)));
     command.extend(some(prng, 2, |prng| match prng.below(5) {
         0 => {
             // No zero gets a sign: Redis drops it where it makes a listpack on the way.
