@@ -52,21 +52,6 @@ impl Prng {
         }
     }
 
-    /// `count` different numbers below `n`, every such choice with the same chance; all of them if there are no more.
-    /// O(count).
-    pub fn distinct(&mut self, count: usize, n: usize) -> Vec<usize> {
-        // Floyd: the number drawn for each end of the range, or that end if it is taken.
-        let mut chosen = std::collections::HashSet::with_capacity(count.min(n));
-        let mut order = Vec::with_capacity(count.min(n));
-        for end in n.saturating_sub(count)..n {
-            let drawn = self.below(end as u64 + 1) as usize;
-            let number = if chosen.insert(drawn) { drawn } else { end };
-            chosen.insert(number);
-            order.push(number);
-        }
-        order
-    }
-
     /// `len` random lower-case hexadecimal digits, as in run ids and replication ids.
     pub fn hex(&mut self, len: usize) -> String {
         let mut text = String::with_capacity(len);

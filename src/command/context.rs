@@ -45,6 +45,21 @@ impl Context<'_> {
         &mut self.client.reply
     }
 
+    /// How long a reply may get that a client asks to be long: behind its hard limit it is closed after the command, and
+    /// the rest would be made in vain.
+    pub fn reply_bytes_max(&self) -> usize {
+        match self
+            .engine
+            .config
+            .client_output_buffer_limit
+            .normal
+            .hard_bytes
+        {
+            0 => usize::MAX,
+            bytes => usize::try_from(bytes).unwrap_or(usize::MAX),
+        }
+    }
+
     /// Wall-clock milliseconds of this unit.
     #[inline]
     pub fn now(&self) -> UnixMs {

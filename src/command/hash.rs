@@ -542,6 +542,7 @@ fn hrandfield(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandE
         return Err(CommandError::text("ERR value is out of range"));
     }
     let mut prng = Prng::new(ctx.engine.prng.next_u64());
+    let most = ctx.reply_bytes_max();
     let found = ctx.engine.read_kind(ctx.client, key, Kind::Hash)?;
     let reply = &mut ctx.client.reply;
     match (found.map(HashRef::of), count) {
@@ -565,6 +566,7 @@ fn hrandfield(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandE
                 if with_values {
                     bulk_string(reply, value);
                 }
+                reply.buf.len() <= most
             });
         }
     }

@@ -49,25 +49,31 @@ pub(super) fn len_of(source: &impl Source, count: i64) -> usize {
     }
 }
 
-/// Gives `count` elements that differ, at most all, or with a negative count so many that may repeat.
+/// Gives `count` elements that differ, at most all, or with a negative count so many that may repeat, until `give` says
+/// that it is enough.
 pub(super) fn each<S: Source>(
     source: &S,
     count: i64,
     prng: &mut Prng,
-    mut give: impl FnMut(S::Item),
+    mut give: impl FnMut(S::Item) -> bool,
 ) {
     let (len, wanted) = (source.len(), len_of(source, count));
     if count < 0 && source.is_large() {
-        (0..wanted).filter_map(|_| source.draw(prng)).for_each(give);
+        let mut drawn = (0..wanted).map_while(|_| source.draw(prng));
+        let _ = drawn.all(give);
     } else if count < 0 {
         let mut all = Vec::with_capacity(len);
         source.for_each(|item| all.push(item));
-        (0..wanted).for_each(|_| give(all[prng.below(all.len() as u64) as usize]));
+        let _ = (0..wanted).all(|_| give(all[prng.below(all.len() as u64) as usize]));
     } else if source.is_large() && wanted.saturating_mul(DRAWN_MOST) < len {
         let mut given = HashSet::with_capacity(wanted);
         while given.len() < wanted {
             match source.draw(prng) {
-                Some(item) if given.insert(S::address(item)) => give(item),
+                Some(item) if given.insert(S::address(item)) => {
+                    if !give(item) {
+                        return;
+                    }
+                }
                 Some(_) => {}
                 None => return,
             }

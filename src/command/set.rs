@@ -536,7 +536,7 @@ fn srandmember(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Command
         1 => Some(sample::count(args)?),
         _ => return Err(CommandError::Syntax),
     };
-    let mut prng = prng(ctx);
+    let (mut prng, most) = (prng(ctx), ctx.reply_bytes_max());
     let found = ctx.engine.read_kind(ctx.client, key, Kind::Set)?;
     let reply = &mut ctx.client.reply;
     let set = found.map(SetRef::of);
@@ -549,7 +549,10 @@ fn srandmember(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Command
         },
         (Some(set), Some(count)) => {
             reply.array(sample::len_of(&set, count));
-            sample::each(&set, count, &mut prng, |member| bulk_string(reply, member));
+            sample::each(&set, count, &mut prng, |member| {
+                bulk_string(reply, member);
+                reply.buf.len() <= most
+            });
         }
     }
     Ok(())

@@ -2,10 +2,12 @@
 //! what takes members out of the ends in `zset_pop.rs`.
 //! Source: the documentation of Redis and the replies of redis-server 8.0.
 
+use super::sample::Source;
 use super::scan::{self, Page, ScanOptions, Scanned};
 use super::string::bulk_string;
 use super::*;
 use crate::base::num;
+use crate::base::prng::Prng;
 use crate::config::Config;
 use crate::container::Pack;
 use crate::engine::EventClass;
@@ -528,60 +530,67 @@ fn zmscore(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErro
 /// Errors: WRONGTYPE, not an integer, syntax error. O(count), or O(members) when most of them are asked for.
 fn zrandmember(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let key = args.key()?;
+    let (mut prng, most) = (Prng::new(ctx.engine.prng.next_u64()), ctx.reply_bytes_max());
     if args.is_empty() {
-        let found = ctx.engine.read_kind(ctx.client, key, Kind::Zset)?.is_some();
-        let engine = &mut *ctx.engine;
-        let entry = found.then(|| engine.keyspace.find(ctx.client.db, key));
-        let zset = entry.flatten().map(ZsetRef::of);
-        match zset.and_then(|zset| zset.random(&mut engine.prng)) {
-            Some((member, _)) => bulk_string(&mut ctx.client.reply, member),
-            None => ctx.client.reply.null(),
+        let (zset, reply) = read(ctx, key)?;
+        match zset.and_then(|zset| zset.random(&mut prng)) {
+            Some((member, _)) => bulk_string(reply, member),
+            None => reply.null(),
         }
         return Ok(());
     }
-    let count = match args.int()? {
-        i64::MIN => {
-            return Err(CommandError::text(
-                "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
-            ));
-        }
-        count => count,
-    };
+    let count = sample::count(args)?;
     let with_scores = args.take("withscores");
     args.end()?;
     if with_scores && count.unsigned_abs() > i64::MAX as u64 / 2 {
         return Err(CommandError::OutOfRange);
     }
-    let found = ctx.engine.read_kind(ctx.client, key, Kind::Zset)?.is_some();
-    let engine = &mut *ctx.engine;
-    let entry = found.then(|| engine.keyspace.find(ctx.client.db, key));
-    let reply = &mut ctx.client.reply;
-    let Some(zset) = entry.flatten().map(ZsetRef::of) else {
+    let (zset, reply) = read(ctx, key)?;
+    let Some(zset) = zset else {
         reply.array(0);
         return Ok(());
     };
-    let prng = &mut engine.prng;
-    let wanted = count.unsigned_abs() as usize;
-    let mut write = |count: usize, members: &mut dyn Iterator<Item = (StringRef<'_>, f64)>| {
-        if with_scores {
-            return reply_pairs(reply, count, members);
+    let len = sample::len_of(&zset, count);
+    let pairs = with_scores && reply.is_resp3();
+    reply.array(if with_scores && !pairs { 2 * len } else { len });
+    sample::each(&zset, count, &mut prng, |(member, value)| {
+        if pairs {
+            reply.array(2);
         }
-        reply.array(count);
-        members.for_each(|(member, _)| bulk_string(reply, member));
-    };
-    if count < 0 {
-        let mut drawn = (0..wanted).filter_map(|_| zset.random(prng));
-        write(wanted, &mut drawn);
-    } else if wanted >= zset.len() {
-        write(zset.len(), &mut zset.iter());
-    } else {
-        let ranks = prng.distinct(wanted, zset.len());
-        let mut drawn = ranks
-            .into_iter()
-            .filter_map(|rank| zset.range(rank..rank + 1, false).next());
-        write(wanted, &mut drawn);
-    }
+        bulk_string(reply, member);
+        if with_scores {
+            score(reply, value);
+        }
+        reply.buf.len() <= most
+    });
     Ok(())
+}
+
+impl<'a> Source for ZsetRef<'a> {
+    type Item = (StringRef<'a>, f64);
+
+    fn len(&self) -> usize {
+        ZsetRef::len(self)
+    }
+
+    fn is_large(&self) -> bool {
+        matches!(self, ZsetRef::Table(_))
+    }
+
+    fn draw(&self, prng: &mut Prng) -> Option<Self::Item> {
+        self.random(prng)
+    }
+
+    fn address((member, _): Self::Item) -> usize {
+        match member {
+            StringRef::Bytes(bytes) => bytes.as_ptr().addr(),
+            StringRef::Int(_) | StringRef::Chunked(_) => 0,
+        }
+    }
+
+    fn for_each(&self, each: impl FnMut(Self::Item)) {
+        self.iter().for_each(each);
+    }
 }
 
 /// ZSCAN key cursor [MATCH pattern] [COUNT count]

@@ -37,6 +37,9 @@ const EPOCH_FIRST: u64 = 2;
 /// opens one for each kind of block.
 const RETIRED_PER_BLOCK: usize = 62;
 
+/// Blocks that are freed by whoever gives them up: some 20 µs.
+const FREED_AT_ONCE_MAX: u64 = 200;
+
 /// Frees one retired block.
 pub(super) type Free = unsafe fn(NonNull<u8>);
 
@@ -55,6 +58,8 @@ pub struct Domain {
     messages: Receiver<Message>,
     sender: Sender<Message>,
     shared: Arc<Shared>,
+    /// Given up in the middle of a change: for the next [`Domain::collect`].
+    later: Option<Garbage>,
 }
 
 /// What a domain, its tables and its pins know of each other.
@@ -105,6 +110,19 @@ impl Domain {
                 pending_bytes: AtomicU64::new(0),
                 orphans: Mutex::new(Vec::new()),
             }),
+            later: None,
+        }
+    }
+
+    /// Keeps what a change gave up until [`Domain::collect`] hands it out, so that a helper frees it; frees it at once
+    /// where it is no more than a few blocks.
+    pub fn free_later(&mut self, garbage: Option<Garbage>, blocks: u64) {
+        let Some(garbage) = garbage.filter(|_| blocks > FREED_AT_ONCE_MAX) else {
+            return;
+        };
+        match &mut self.later {
+            Some(later) => later.merge(garbage),
+            None => self.later = Some(garbage),
         }
     }
 
@@ -167,7 +185,7 @@ impl Domain {
     /// Takes note of snapshots that ended. What nobody can see any more comes back as [`Garbage`], to
     /// be dropped by a helper. O(snapshots ended); call it once a tick.
     pub fn collect(&mut self) -> Option<Garbage> {
-        let mut garbage = None;
+        let mut garbage = self.later.take();
         while let Ok(message) = self.messages.try_recv() {
             match message {
                 Message::Ended(epoch) => {

@@ -136,13 +136,7 @@ impl Loader {
             self.prefetch(keyspace, window);
             let mut left = window;
             while let Some(record) = left.first() {
-                let used = match record {
-                    Record::Element(_) => self.elements(keyspace, batch, left)?,
-                    record => {
-                        self.record(keyspace, batch, record)?;
-                        1
-                    }
-                };
+                let used = self.record(keyspace, batch, record, left)?;
                 left = left.get(used..).unwrap_or_default();
             }
         }
@@ -160,17 +154,19 @@ impl Loader {
         keyspace.prefetch(self.db, hashes.get(..count).unwrap_or_default());
     }
 
+    /// Applies the record that is the first of `left`; how many it took with it.
     #[inline]
     fn record(
         &mut self,
         keyspace: &mut Keyspace,
         batch: &Batch,
         record: &Record,
-    ) -> Result<(), RdbError> {
-        match record {
+        left: &[Record],
+    ) -> Result<usize, RdbError> {
+        let applied = match record {
             Record::Key(record) => self.key(keyspace, batch, record),
             Record::Piece(piece) => self.piece(keyspace, batch.bytes(*piece)),
-            Record::Element(_) => Ok(()),
+            Record::Element(_) => return self.elements(keyspace, batch, left),
             Record::End => self.end(keyspace),
             Record::SelectDb(number) => {
                 let databases = keyspace.count();
@@ -193,7 +189,8 @@ impl Loader {
                 self.aux(batch.bytes(*name), batch.bytes(*value));
                 Ok(())
             }
-        }
+        };
+        applied.map(|()| 1)
     }
 
     #[inline]

@@ -57,6 +57,8 @@ pub mod check;
 pub mod decode;
 pub mod encode;
 pub mod error;
+#[cfg(test)]
+mod fuzz;
 pub mod load;
 pub mod lzf;
 mod make;

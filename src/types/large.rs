@@ -62,7 +62,9 @@ impl<E: Entry> Blocks for CowTable<E> {
     }
 
     fn retire(self, domain: &mut Domain) {
-        CowTable::retire(self, domain);
+        let entries = self.len() as u64;
+        let garbage = CowTable::retire(self, domain);
+        domain.free_later(garbage, entries);
     }
 
     unsafe fn free(self) {
@@ -81,7 +83,9 @@ impl<T: Item> Blocks for CowTree<T> {
     fn forget(self) {}
 
     fn retire(self, domain: &mut Domain) {
-        CowTree::retire(self, domain);
+        let items = self.len();
+        let garbage = CowTree::retire(self, domain);
+        domain.free_later(garbage, items);
     }
 
     unsafe fn free(self) {

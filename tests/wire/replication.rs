@@ -888,10 +888,10 @@ fn a_writable_replica_reclaims_what_its_clients_made() {
     let mut primary = source.client();
     primary.text("DEBUG SET-ACTIVE-EXPIRE 0");
     primary.text("SET due 5 PX 1");
+    wait_until("the write has come", || client.text("DBSIZE") == "2");
     wait_until("the key is due", || {
         client.text("GET due") == "(nil)" && client.text("EXISTS due") == "0"
     });
-    wait_until("the write has come", || client.text("DBSIZE") == "2");
     assert_eq!(client.text("INCR due"), "1");
     assert_eq!(client.text("TTL due"), "-1");
     wait_until("nothing is tracked", || {

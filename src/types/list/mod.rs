@@ -12,7 +12,7 @@ pub use chunk::Chunk;
 
 use super::body::BodyMut;
 use super::entry::{BLOCK_BYTES_MAX, Entry, Kind, Value};
-use super::large::{Collection, Large, blocks};
+use super::large::{Blocks, Collection, Large, blocks};
 use super::string::StringRef;
 use crate::container::{CowBox, CowTree, Domain, Pack, PackMut};
 
@@ -277,7 +277,7 @@ impl QuickList {
         if last == at + 1 {
             self.remove_chunk(domain, at);
         } else if last > at {
-            let _ = self.chunks.remove_range(domain, at, last).retire(domain);
+            Blocks::retire(self.chunks.remove_range(domain, at, last), domain);
         }
         if rest > 0 {
             self.edit(domain, at, |pack| pack.remove_range(0, rest));
