@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::families;
 use crate::load::{self, Data, Kind, Outcome, Random, Work};
 use crate::os;
 use crate::report::{self, Figure, Report};
@@ -88,24 +89,19 @@ pub const CASES: &[Case] = &[
         run: suite,
     },
     Case {
-        name: "setbit-p16",
-        about: "SETBIT in a bitmap of 1 MiB: a random bit set and cleared, pipeline 16",
-        run: |b| saturated(b, Kind::SetBit, 16),
+        name: "families",
+        about: "commands of all types on small and large collections, pipeline 16",
+        run: families::run,
     },
     Case {
-        name: "bitcount-p16",
-        about: "BITCOUNT of 1 MiB, pipeline 16",
-        run: |b| saturated(b, Kind::BitCount, 16),
+        name: "elements",
+        about: "bytes an element: a million 16-byte elements in one collection of each type",
+        run: families::memory,
     },
     Case {
-        name: "pfadd-p16",
-        about: "PFADD of an element that is there, pipeline 16",
-        run: |b| saturated(b, Kind::PfAdd, 16),
-    },
-    Case {
-        name: "pfcount-p16",
-        about: "PFCOUNT of one key, pipeline 16",
-        run: |b| saturated(b, Kind::PfCount, 16),
+        name: "whole",
+        about: "SINTER, SORT and DEL of collections of a million",
+        run: families::whole,
     },
     Case {
         name: "paced",
@@ -141,6 +137,8 @@ pub struct Bench {
     /// Keys of the memory and BGSAVE cases.
     pub many_keys: usize,
     pub value_bytes: usize,
+    /// Beginnings of the names of the commands that `families` runs; none for all.
+    pub commands: Vec<String>,
     /// Requests a second during BGSAVE.
     pub save_rate: f64,
     pub directory: PathBuf,
@@ -158,18 +156,46 @@ impl Bench {
         }
     }
 
+    /// A server without data, on one core.
+    pub fn start_one(&self, index: usize) -> io::Result<Server> {
+        Server::start(&self.binaries[index], &self.directory, &self.one_core())
+    }
+
     /// All servers, started one after the other, each with `data`.
-    fn start_all(&self, data: &Data, cores: &Cores) -> io::Result<Vec<Server>> {
+    pub fn start_all(&self, data: &Data, cores: &Cores) -> io::Result<Vec<Server>> {
         self.binaries
             .iter()
             .map(|binary| {
                 let server = Server::start(binary, &self.directory, cores)?;
-                server
-                    .client()?
-                    .send_all(data.fill(|_| Vec::new()), b"+OK\r\n")?;
+                server.client()?.send_all(data.fill(|_| Vec::new()))?;
                 Ok(server)
             })
             .collect()
+    }
+
+    /// Closed loops on servers that have their data.
+    pub fn measure(&mut self, name: &str, servers: &[Server], work: &Work) -> io::Result<()> {
+        let measured = Duration::from_secs_f64(self.seconds);
+        for round in 0..self.rounds {
+            for (index, server) in servers.iter().enumerate() {
+                let outcome = load::closed_loop(
+                    server.port,
+                    server.pid(),
+                    work,
+                    self.connections,
+                    WARM_UP,
+                    measured,
+                )?;
+                let text = format!(
+                    "{:.0} requests/s, {:.3} µs CPU each",
+                    outcome.rate(),
+                    outcome.cpu_us()
+                );
+                self.progress(name, round, index, &text);
+                self.add_outcome(name, index, &outcome);
+            }
+        }
+        Ok(())
     }
 
     fn add_outcome(&mut self, case: &str, server: usize, outcome: &Outcome) {
@@ -192,7 +218,7 @@ impl Bench {
         );
     }
 
-    fn progress(&self, case: &str, round: usize, server: usize, text: &str) {
+    pub fn progress(&self, case: &str, round: usize, server: usize, text: &str) {
         let label = &self.binaries[server].label;
         eprintln!("{case} round {}/{} {label}: {text}", round + 1, self.rounds);
     }
@@ -205,10 +231,6 @@ fn saturated(bench: &mut Bench, kind: Kind, pipeline: usize) -> io::Result<()> {
         Kind::Ping => format!("PING P{pipeline}"),
         Kind::Get => format!("GET P{pipeline}"),
         Kind::Set => format!("SET P{pipeline}"),
-        Kind::SetBit => format!("SETBIT P{pipeline}"),
-        Kind::BitCount => format!("BITCOUNT 1 MiB P{pipeline}"),
-        Kind::PfAdd => format!("PFADD P{pipeline}"),
-        Kind::PfCount => format!("PFCOUNT P{pipeline}"),
     };
     let data = Data {
         keys: bench.keys,
@@ -216,40 +238,11 @@ fn saturated(bench: &mut Bench, kind: Kind, pipeline: usize) -> io::Result<()> {
     };
     let work = Work::new(kind, &data, pipeline);
     let stored = Data {
-        keys: match kind {
-            Kind::Get | Kind::Set => data.keys,
-            _ => 0,
-        },
+        keys: if kind == Kind::Ping { 0 } else { data.keys },
         ..data
     };
     let servers = bench.start_all(&stored, &bench.one_core())?;
-    for server in &servers {
-        let (commands, reply) = load::own_data(kind);
-        server
-            .client()?
-            .send_all(commands.into_iter(), reply.as_bytes())?;
-    }
-    let measured = Duration::from_secs_f64(bench.seconds);
-    for round in 0..bench.rounds {
-        for (index, server) in servers.iter().enumerate() {
-            let outcome = load::closed_loop(
-                server.port,
-                server.pid(),
-                &work,
-                bench.connections,
-                WARM_UP,
-                measured,
-            )?;
-            let text = format!(
-                "{:.0} requests/s, {:.3} µs CPU each",
-                outcome.rate(),
-                outcome.cpu_us()
-            );
-            bench.progress(&name, round, index, &text);
-            bench.add_outcome(&name, index, &outcome);
-        }
-    }
-    Ok(())
+    bench.measure(&name, &servers, &work)
 }
 
 /// The rate of the best peer at pipeline 1, measured now if the case `get-p1` has not run.
@@ -395,7 +388,7 @@ const SUITE: &str = "ping_inline ping_mbulk set get incr lpush rpush lpop rpop s
 fn suite(bench: &mut Bench) -> io::Result<()> {
     let requests = (20_000.0 * bench.seconds) as usize;
     for index in 0..bench.binaries.len() {
-        let server = Server::start(&bench.binaries[index], &bench.directory, &bench.one_core())?;
+        let server = bench.start_one(index)?;
         let mut ran = 0;
         let mut failed = Vec::new();
         for test in SUITE.split_whitespace() {
@@ -434,8 +427,7 @@ fn memory(bench: &mut Bench) -> io::Result<()> {
                 value_bytes,
             };
             for index in 0..bench.binaries.len() {
-                let server =
-                    Server::start(&bench.binaries[index], &bench.directory, &bench.one_core())?;
+                let server = bench.start_one(index)?;
                 let mut client = server.client()?;
                 let used_start = client.info_number("memory", "used_memory")?;
                 let rss_start = os::status_bytes(server.pid(), "VmRSS")? as f64;
@@ -443,7 +435,7 @@ fn memory(bench: &mut Bench) -> io::Result<()> {
                     true => vec!["EX".to_string(), (36_000 + index % 36_000).to_string()],
                     false => Vec::new(),
                 };
-                client.send_all(data.fill(options), b"+OK\r\n")?;
+                client.send_all(data.fill(options))?;
                 // an incremental rehash under way counts both tables
                 settle(&mut client)?;
                 let keys = data.keys as f64;
@@ -464,7 +456,7 @@ fn memory(bench: &mut Bench) -> io::Result<()> {
 }
 
 /// Waits until used_memory has stood still for 300 ms, at most 5 s.
-fn settle(client: &mut Client) -> io::Result<()> {
+pub fn settle(client: &mut Client) -> io::Result<()> {
     let mut last = client.info_number("memory", "used_memory")?;
     for _ in 0..16 {
         thread::sleep(Duration::from_millis(300));
@@ -644,16 +636,13 @@ fn deadline(bench: &mut Bench) -> io::Result<()> {
 
 fn deadline_once(bench: &mut Bench, round: usize, index: usize, data: &Data) -> io::Result<()> {
     const NAME: &str = "one deadline";
-    let server = Server::start(&bench.binaries[index], &bench.directory, &bench.one_core())?;
+    let server = bench.start_one(index)?;
     let mut client = server.client()?;
     let mut pinger = server.client()?;
     let used_start = client.info_number("memory", "used_memory")?;
     // the deadline must come after the last SET: a first estimate, then the real thing
     let deadline = unix_ms() + 2_000 + data.keys as i64 / 150;
-    client.send_all(
-        data.fill(|_| vec!["PXAT".to_string(), deadline.to_string()]),
-        b"+OK\r\n",
-    )?;
+    client.send_all(data.fill(|_| vec!["PXAT".to_string(), deadline.to_string()]))?;
     if unix_ms() >= deadline {
         return Err(io::Error::other(
             "filling took longer than the deadline allows",

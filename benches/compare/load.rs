@@ -1,7 +1,7 @@
 //! The load: a saturating closed-loop client and an open-loop client at a given rate, on mio.
 //!
-//! Requests are built before the clock starts. Every request of a `Work` has the same reply, so replies are counted
-//! by comparing bytes; a reply that differs ends the run with its text. A closed loop measures the time of a whole
+//! Requests are built before the clock starts. Replies are compared where all are the same, else counted; one that
+//! differs, or an error, ends the run with its text. A closed loop measures the time of a whole
 //! pipeline on one connection; the open loop measures from the moment a request was due, sent or not.
 
 use std::collections::VecDeque;
@@ -23,42 +23,44 @@ const BUILT_REQUESTS: usize = 400_000;
 /// A server silent for so long is taken for dead.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
-/// What a request does.
+/// What a request on the data set does.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Ping,
     Get,
     Set,
-    SetBit,
-    BitCount,
-    PfAdd,
-    PfCount,
 }
 
-/// Elements of the HyperLogLog that PFADD meets.
-const ELEMENTS: usize = 1000;
-/// Bytes of the bitmap.
-const BITMAP_BYTES: usize = 1 << 20;
+/// Commands as RESP, with their number.
+#[derive(Default)]
+pub struct Requests {
+    bytes: Vec<u8>,
+    count: usize,
+}
 
-/// Commands that make the keys a kind needs beside the data set, and the reply to each.
-pub fn own_data(kind: Kind) -> (Vec<(Vec<u8>, usize)>, &'static str) {
-    let one = |args: &[&str]| {
-        let mut bytes = Vec::new();
-        push_command(&mut bytes, args);
-        vec![(bytes, 1)]
-    };
-    match kind {
-        Kind::Ping | Kind::Get | Kind::Set => (Vec::new(), ""),
-        Kind::SetBit | Kind::BitCount => {
-            (one(&["SET", "bits", &"\0".repeat(BITMAP_BYTES)]), "+OK\r\n")
-        }
-        Kind::PfAdd => {
-            let elements: Vec<String> = (0..ELEMENTS).map(Data::key).collect();
-            let mut args = vec!["PFADD", "hll"];
-            args.extend(elements.iter().map(String::as_str));
-            (one(&args), ":1\r\n")
-        }
-        Kind::PfCount => (one(&["PFADD", "hll", "element"]), ":1\r\n"),
+impl Requests {
+    pub fn push(&mut self, args: &[&str]) {
+        push_command(&mut self.bytes, args);
+        self.count += 1;
+    }
+
+    /// Takes over what `other` has.
+    pub fn append(&mut self, other: &mut Requests) {
+        let (bytes, count) = other.take();
+        self.bytes.extend_from_slice(&bytes);
+        self.count += count;
+    }
+
+    /// A chunk for `Client::send_all`; empties it.
+    pub fn take(&mut self) -> (Vec<u8>, usize) {
+        (
+            std::mem::take(&mut self.bytes),
+            std::mem::take(&mut self.count),
+        )
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
     }
 }
 
@@ -104,82 +106,163 @@ impl Data {
     }
 }
 
-/// Pre-built batches of requests over random keys of a data set.
+/// Pre-built batches of requests.
 pub struct Work {
     bytes: Vec<u8>,
     batches: Vec<Range<usize>>,
     pipeline: usize,
-    reply_bytes: usize,
-    /// The replies to one batch.
-    replies: Vec<u8>,
+    replies: Replies,
+}
+
+/// What the requests are answered.
+enum Replies {
+    /// All the same.
+    Same(Vec<u8>),
+    /// Anything but errors.
+    Any,
 }
 
 impl Work {
+    /// Requests of one kind over random keys of a data set.
     pub fn new(kind: Kind, data: &Data, pipeline: usize) -> Work {
         let value = data.value();
         let reply = match kind {
             Kind::Ping => "+PONG\r\n".to_string(),
             Kind::Get => format!("${}\r\n{value}\r\n", value.len()),
             Kind::Set => "+OK\r\n".to_string(),
-            Kind::SetBit => ":0\r\n:1\r\n".to_string(),
-            Kind::BitCount | Kind::PfAdd => ":0\r\n".to_string(),
-            Kind::PfCount => ":1\r\n".to_string(),
         };
-        let mut random = Random(0x9E37_79B9_7F4A_7C15);
-        let mut bytes = Vec::new();
-        let mut batches = Vec::new();
-        for _ in 0..BUILT_REQUESTS / pipeline {
-            let start = bytes.len();
-            // Of the one kind whose replies differ: each bit is set, then cleared.
-            let mut bit = String::new();
-            for request in 0..pipeline {
-                let key = Data::key(random.below(data.keys));
-                match kind {
-                    Kind::Ping => push_command(&mut bytes, &["PING"]),
-                    Kind::Get => push_command(&mut bytes, &["GET", &key]),
-                    Kind::Set => push_command(&mut bytes, &["SET", &key, &value]),
-                    Kind::SetBit if request % 2 == 0 => {
-                        bit = random.below(8 * BITMAP_BYTES).to_string();
-                        push_command(&mut bytes, &["SETBIT", "bits", &bit, "1"]);
-                    }
-                    Kind::SetBit => push_command(&mut bytes, &["SETBIT", "bits", &bit, "0"]),
-                    Kind::BitCount => push_command(&mut bytes, &["BITCOUNT", "bits"]),
-                    Kind::PfAdd => {
-                        let element = Data::key(random.below(ELEMENTS));
-                        push_command(&mut bytes, &["PFADD", "hll", &element]);
-                    }
-                    Kind::PfCount => push_command(&mut bytes, &["PFCOUNT", "hll"]),
-                }
+        let push = |random: &mut Random, requests: &mut Requests| {
+            let key = Data::key(random.below(data.keys));
+            match kind {
+                Kind::Ping => requests.push(&["PING"]),
+                Kind::Get => requests.push(&["GET", &key]),
+                Kind::Set => requests.push(&["SET", &key, &value]),
             }
-            batches.push(start..bytes.len());
-        }
-        let replies = match kind {
-            Kind::SetBit => reply.as_bytes().repeat(pipeline / 2),
-            _ => reply.as_bytes().repeat(pipeline),
         };
+        let replies = Replies::Same(reply.into_bytes());
         Work {
-            bytes,
-            batches,
-            pipeline,
-            reply_bytes: replies.len() / pipeline,
             replies,
+            ..Work::of(push, pipeline, BUILT_REQUESTS)
         }
     }
 
-    /// Checks that `got`, the bytes after the first `received` of a stream of replies, is what must come.
-    fn check(&self, received: usize, got: &[u8]) -> io::Result<()> {
-        let mut at = received % self.replies.len();
-        let mut rest = got;
-        while !rest.is_empty() {
-            let length = rest.len().min(self.replies.len() - at);
-            if rest[..length] != self.replies[at..at + length] {
-                let shown = String::from_utf8_lossy(&rest[..length.min(200)]).into_owned();
-                return Err(io::Error::other(format!("unexpected reply near {shown:?}")));
+    /// Batches of `pipeline` requests each, `built` in all; `push` appends some requests, of which `pipeline` is a
+    /// multiple.
+    pub fn of(push: impl Fn(&mut Random, &mut Requests), pipeline: usize, built: usize) -> Work {
+        let mut random = Random(0x9E37_79B9_7F4A_7C15);
+        let mut requests = Requests::default();
+        let mut batches = Vec::new();
+        while batches.len() < built / pipeline {
+            let start = requests.bytes.len();
+            while requests.count < (batches.len() + 1) * pipeline {
+                push(&mut random, &mut requests);
             }
-            rest = &rest[length..];
-            at = 0;
+            batches.push(start..requests.bytes.len());
         }
-        Ok(())
+        Work {
+            pipeline,
+            bytes: requests.bytes,
+            batches,
+            replies: Replies::Any,
+        }
+    }
+
+    /// How many replies end in `got`, the next bytes that a link received.
+    fn check(&self, link: &mut Received, got: &[u8]) -> io::Result<usize> {
+        match &self.replies {
+            Replies::Any => link.counter.feed(got),
+            Replies::Same(reply) => {
+                let before = link.bytes / reply.len();
+                let mut rest = got;
+                while !rest.is_empty() {
+                    let at = link.bytes % reply.len();
+                    let length = rest.len().min(reply.len() - at);
+                    if rest[..length] != reply[at..at + length] {
+                        let shown = String::from_utf8_lossy(&rest[..length.min(200)]);
+                        return Err(io::Error::other(format!("unexpected reply near {shown:?}")));
+                    }
+                    rest = &rest[length..];
+                    link.bytes += length;
+                }
+                Ok(link.bytes / reply.len() - before)
+            }
+        }
+    }
+}
+
+/// Where a link stands in its stream of replies.
+#[derive(Default)]
+struct Received {
+    bytes: usize,
+    counter: ReplyCounter,
+}
+
+/// Counts replies in a stream of RESP2 that comes in pieces.
+#[derive(Default)]
+pub struct ReplyCounter {
+    /// The line that has begun.
+    line: Vec<u8>,
+    /// Bytes left of a bulk string.
+    skip: usize,
+    /// Values left of the reply that has begun.
+    open: usize,
+}
+
+impl ReplyCounter {
+    /// Whether bytes of a reply that counts already are still to come.
+    pub fn is_amid(&self) -> bool {
+        self.skip > 0 || self.open > 0 || !self.line.is_empty()
+    }
+
+    /// How many replies end in these bytes; one counts when the length of its last string is known. Errors: an error
+    /// reply.
+    pub fn feed(&mut self, mut bytes: &[u8]) -> io::Result<usize> {
+        let mut ended = 0;
+        while !bytes.is_empty() {
+            if self.skip > 0 {
+                let skipped = self.skip.min(bytes.len());
+                self.skip -= skipped;
+                bytes = &bytes[skipped..];
+                continue;
+            }
+            let Some(end) = memchr::memchr(b'\n', bytes) else {
+                self.line.extend_from_slice(bytes);
+                break;
+            };
+            let (rest_of_line, rest) = bytes.split_at(end + 1);
+            bytes = rest;
+            let values = if self.line.is_empty() {
+                self.value(rest_of_line)?
+            } else {
+                let mut line = std::mem::take(&mut self.line);
+                line.extend_from_slice(rest_of_line);
+                self.value(&line)?
+            };
+            // A line outside any reply begins one.
+            self.open = self.open.max(1) - 1 + values;
+            ended += usize::from(self.open == 0);
+        }
+        Ok(ended)
+    }
+
+    /// Takes a line; returns how many values it opens.
+    fn value(&mut self, line: &[u8]) -> io::Result<usize> {
+        let malformed = || io::Error::other(format!("reply {:?}", String::from_utf8_lossy(line)));
+        let number = || {
+            let text = std::str::from_utf8(&line[1..]).map_err(|_| malformed())?;
+            text.trim_end().parse::<i64>().map_err(|_| malformed())
+        };
+        match line[0] {
+            b'+' | b':' => Ok(0),
+            b'$' => {
+                if let Ok(length) = usize::try_from(number()?) {
+                    self.skip = length + 2;
+                }
+                Ok(0)
+            }
+            b'*' => Ok(usize::try_from(number()?).unwrap_or(0)),
+            _ => Err(malformed()),
+        }
     }
 }
 
@@ -223,7 +306,9 @@ struct Link {
     next: usize,
     /// What is left to send of batches already due, as a range of `Work::bytes`.
     unsent: Range<usize>,
-    received: usize,
+    received: Received,
+    /// Replies of the batch that came.
+    answered: usize,
 }
 
 impl Link {
@@ -272,7 +357,8 @@ fn connect(port: u16, connections: usize, poll: &Poll, work: &Work) -> io::Resul
                 stream,
                 next,
                 unsent: 0..0,
-                received: 0,
+                received: Received::default(),
+                answered: 0,
             })
         })
         .collect()
@@ -314,13 +400,12 @@ pub fn closed_loop(
             link.send(&work.bytes)?;
             loop {
                 let count = link.receive(&mut buffer)?;
-                work.check(link.received, &buffer[..count])?;
-                link.received += count;
-                if link.received == work.replies.len() {
+                link.answered += work.check(&mut link.received, &buffer[..count])?;
+                if link.answered == work.pipeline {
                     now = Instant::now();
                     latency.record(now - sent_at[index]);
                     requests += work.pipeline as u64;
-                    link.received = 0;
+                    link.answered = 0;
                     link.next = (link.next + 1) % work.batches.len();
                     link.unsent = work.batches[link.next].clone();
                     sent_at[index] = now;
@@ -396,11 +481,9 @@ pub fn open_loop(
             send_backlog(link, &mut backlog[index], &work.bytes)?;
             loop {
                 let count = link.receive(&mut buffer)?;
-                work.check(link.received, &buffer[..count])?;
-                let before = link.received / work.reply_bytes;
-                link.received += count;
+                let answered = work.check(&mut link.received, &buffer[..count])?;
                 let now = Instant::now();
-                for _ in before..link.received / work.reply_bytes {
+                for _ in 0..answered {
                     let due = due[index]
                         .pop_front()
                         .ok_or_else(|| io::Error::other("a reply too many"))?;

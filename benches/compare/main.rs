@@ -6,6 +6,7 @@
 #![cfg(target_os = "linux")]
 
 mod cases;
+mod families;
 mod histogram;
 mod load;
 mod os;
@@ -44,6 +45,9 @@ struct Options {
     /// Bytes of a value in the throughput cases
     #[arg(long, default_value_t = 64)]
     value_bytes: usize,
+    /// Commands of the case `families`; a name's beginning will do ("LPUSH,Z")
+    #[arg(long, value_delimiter = ',')]
+    commands: Vec<String>,
     /// Connections of the load
     #[arg(long, default_value_t = 50)]
     connections: usize,
@@ -135,6 +139,7 @@ fn run(mut options: Options) -> io::Result<()> {
         keys: options.keys.max(1),
         many_keys: options.many_keys.max(1),
         value_bytes: options.value_bytes.max(1),
+        commands: options.commands,
         save_rate: options.save_rate,
         directory: options.directory,
         cores: Cores { all, bound },

@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::load::ReplyCounter;
 use crate::os;
 
 /// A server program.
@@ -267,31 +268,35 @@ impl Client {
             .ok_or_else(|| io::Error::other(format!("INFO {section} has no number {field}")))
     }
 
-    /// Sends pre-built requests whose replies are all `reply`, keeping one chunk of them ahead.
-    pub fn send_all(
-        &mut self,
-        chunks: impl Iterator<Item = (Vec<u8>, usize)>,
-        reply: &[u8],
-    ) -> io::Result<()> {
+    /// Sends pre-built requests, keeping one chunk of them ahead. An error reply is an error.
+    pub fn send_all(&mut self, chunks: impl Iterator<Item = (Vec<u8>, usize)>) -> io::Result<()> {
+        let mut counter = ReplyCounter::default();
         let mut awaited = 0;
         for (chunk, requests) in chunks {
             self.stream.get_mut().write_all(&chunk)?;
-            self.expect(awaited, reply)?;
-            awaited = requests;
+            awaited += requests;
+            self.receive_until(&mut counter, &mut awaited, requests)?;
         }
-        self.expect(awaited, reply)
+        self.receive_until(&mut counter, &mut awaited, 0)
     }
 
-    fn expect(&mut self, replies: usize, reply: &[u8]) -> io::Result<()> {
-        let mut buffer = vec![0; replies * reply.len()];
-        self.stream.read_exact(&mut buffer)?;
-        match buffer.chunks(reply.len().max(1)).find(|got| *got != reply) {
-            None => Ok(()),
-            Some(got) => Err(io::Error::other(format!(
-                "unexpected reply {:?}",
-                String::from_utf8_lossy(got)
-            ))),
+    /// Reads replies until no more than `left` of those awaited are to come.
+    fn receive_until(
+        &mut self,
+        counter: &mut ReplyCounter,
+        awaited: &mut usize,
+        left: usize,
+    ) -> io::Result<()> {
+        while *awaited > left || (left == 0 && counter.is_amid()) {
+            let got = self.stream.fill_buf()?;
+            let length = got.len();
+            if length == 0 {
+                return Err(io::Error::other("the server closed the connection"));
+            }
+            *awaited -= counter.feed(got)?;
+            self.stream.consume(length);
         }
+        Ok(())
     }
 
     fn read(&mut self) -> io::Result<Answer> {
