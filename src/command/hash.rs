@@ -18,6 +18,7 @@ pub const COMMANDS: &[Command] = &[
         .flags(WRITE | FAST)
         .categories(CAT_HASH)
         .keys(&[KeySpec::first(RW | DELETE)])
+        .element(2)
         .doc(
             Group::Hash,
             "2.0.0",
@@ -30,6 +31,7 @@ pub const COMMANDS: &[Command] = &[
         .flags(READONLY | FAST)
         .categories(CAT_HASH)
         .keys(&[KeySpec::first(RO)])
+        .element(2)
         .doc(
             Group::Hash,
             "2.0.0",
@@ -41,6 +43,7 @@ pub const COMMANDS: &[Command] = &[
         .flags(READONLY | FAST)
         .categories(CAT_HASH)
         .keys(&[KeySpec::first(RO | ACCESS)])
+        .element(2)
         .doc(
             Group::Hash,
             "2.0.0",
@@ -64,6 +67,7 @@ pub const COMMANDS: &[Command] = &[
         .flags(WRITE | DENYOOM | FAST)
         .categories(CAT_HASH)
         .keys(&[KeySpec::first(RW | ACCESS | UPDATE)])
+        .element(2)
         .doc(
             Group::Hash,
             "2.0.0",
@@ -75,6 +79,7 @@ pub const COMMANDS: &[Command] = &[
         .flags(WRITE | DENYOOM | FAST)
         .categories(CAT_HASH)
         .keys(&[KeySpec::first(RW | ACCESS | UPDATE)])
+        .element(2)
         .doc(
             Group::Hash,
             "2.6.0",
@@ -104,6 +109,7 @@ pub const COMMANDS: &[Command] = &[
         .flags(READONLY | FAST)
         .categories(CAT_HASH)
         .keys(&[KeySpec::first(RO | ACCESS)])
+        .element(2)
         .doc(
             Group::Hash,
             "2.0.0",
@@ -115,6 +121,7 @@ pub const COMMANDS: &[Command] = &[
         .flags(WRITE | DENYOOM | FAST)
         .categories(CAT_HASH)
         .keys(&[KeySpec::first(RW | UPDATE)])
+        .element(2)
         .doc(
             Group::Hash,
             "2.0.0",
@@ -151,6 +158,7 @@ pub const COMMANDS: &[Command] = &[
         .flags(WRITE | DENYOOM | FAST)
         .categories(CAT_HASH)
         .keys(&[KeySpec::first(RW | UPDATE)])
+        .element(2)
         .doc(
             Group::Hash,
             "2.0.0",
@@ -163,6 +171,7 @@ pub const COMMANDS: &[Command] = &[
         .flags(WRITE | DENYOOM | FAST)
         .categories(CAT_HASH)
         .keys(&[KeySpec::first(RW | INSERT)])
+        .element(2)
         .doc(
             Group::Hash,
             "2.0.0",
@@ -174,6 +183,7 @@ pub const COMMANDS: &[Command] = &[
         .flags(READONLY | FAST)
         .categories(CAT_HASH)
         .keys(&[KeySpec::first(RO)])
+        .element(2)
         .doc(
             Group::Hash,
             "3.2.0",

@@ -352,6 +352,9 @@ pub struct Command {
     pub categories: u32,
     /// Key specifications.
     pub keys: &'static [KeySpec],
+    /// Index of the first argument that names an element of the first key's collection, such as a member or field; 0
+    /// for none. Only a hint to fetch it ahead.
+    pub element: usize,
     /// The body. Of a container with subcommands it is reached only by "unknown subcommand".
     pub handler: Handler,
     /// Subcommands by name.
@@ -384,6 +387,7 @@ impl Command {
             flags: 0,
             categories: 0,
             keys: &[],
+            element: 0,
             handler,
             subcommands: &[],
             group: Group::Generic,
@@ -415,6 +419,11 @@ impl Command {
     /// Sets the key specifications.
     pub const fn keys(mut self, keys: &'static [KeySpec]) -> Command {
         self.keys = keys;
+        self
+    }
+    /// Sets which argument names an element.
+    pub const fn element(mut self, index: usize) -> Command {
+        self.element = index;
         self
     }
     /// Sets the subcommands.

@@ -24,6 +24,7 @@ pub const COMMANDS: &[Command] = &[
         .flags(WRITE | DENYOOM | FAST)
         .categories(CAT_SET)
         .keys(&[KeySpec::first(RW | INSERT)])
+        .element(2)
         .doc(
             Group::Set,
             "1.0.0",
@@ -110,6 +111,7 @@ pub const COMMANDS: &[Command] = &[
         .flags(READONLY | FAST)
         .categories(CAT_SET)
         .keys(&[KeySpec::first(RO)])
+        .element(2)
         .doc(
             Group::Set,
             "1.0.0",
@@ -133,6 +135,7 @@ pub const COMMANDS: &[Command] = &[
         .flags(READONLY | FAST)
         .categories(CAT_SET)
         .keys(&[KeySpec::first(RO | ACCESS)])
+        .element(2)
         .doc(
             Group::Set,
             "6.2.0",
@@ -184,6 +187,7 @@ pub const COMMANDS: &[Command] = &[
         .flags(WRITE | FAST)
         .categories(CAT_SET)
         .keys(&[KeySpec::first(RW | DELETE)])
+        .element(2)
         .doc(
             Group::Set,
             "1.0.0",

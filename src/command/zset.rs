@@ -27,6 +27,7 @@ pub const COMMANDS: &[Command] = &[
         .flags(WRITE | DENYOOM | FAST)
         .categories(CAT_SORTEDSET)
         .keys(&[KeySpec::first(RW | UPDATE)])
+        .element(3)
         .doc(
             Group::SortedSet,
             "1.2.0",
@@ -54,6 +55,7 @@ pub const COMMANDS: &[Command] = &[
         .flags(WRITE | DENYOOM | FAST)
         .categories(CAT_SORTEDSET)
         .keys(&[KeySpec::first(RW | ACCESS | UPDATE)])
+        .element(3)
         .named("zincrby", zincrby)
         .doc(
             Group::SortedSet,
@@ -68,6 +70,7 @@ pub const COMMANDS: &[Command] = &[
         ..READ
     }
     .named("zmscore", zmscore)
+    .element(2)
     .doc(
         Group::SortedSet,
         "6.2.0",
@@ -89,6 +92,7 @@ pub const COMMANDS: &[Command] = &[
         .flags(WRITE | FAST)
         .categories(CAT_SORTEDSET)
         .keys(&[KeySpec::first(RW | DELETE)])
+        .element(2)
         .doc(
             Group::SortedSet,
             "1.2.0",
@@ -113,6 +117,7 @@ pub const COMMANDS: &[Command] = &[
         ..READ
     }
     .named("zscore", zscore)
+    .element(2)
     .doc(
         Group::SortedSet,
         "1.2.0",

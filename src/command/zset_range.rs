@@ -102,6 +102,7 @@ pub const COMMANDS: &[Command] = &[
         ..READ
     }
     .named("zrank", zrank)
+    .element(2)
     .doc(
         Group::SortedSet,
         "2.0.0",
@@ -171,6 +172,7 @@ pub const COMMANDS: &[Command] = &[
         ..READ
     }
     .named("zrevrank", zrevrank)
+    .element(2)
     .doc(
         Group::SortedSet,
         "2.0.0",

@@ -7,10 +7,14 @@
 use super::{Machine, guards, running};
 use crate::command::{Args, Registered, table};
 use crate::engine::{Client, ClientFlags, Host, LinkId};
+use crate::keyspace::Key;
 use crate::resp::parser::{Limits, ProtocolError, Range};
+use crate::types::{Entry, Large};
 
 /// Commands parsed and prefetched ahead.
 const WINDOW: usize = 16;
+/// After a window that named no element of a large collection, so many are not searched for any.
+const SKIPPED_WINDOWS: u32 = 7;
 /// An output buffer is kept up to this capacity when it is empty.
 pub(super) const REPLY_KEPT_BYTES: usize = 64 * 1024;
 /// While commands run, output is held against its limit from this size on.
@@ -37,6 +41,8 @@ struct Parsed {
 pub(super) struct Batch {
     parsed: Vec<Parsed>,
     hashes: Vec<u64>,
+    /// Windows until large collections are looked for again.
+    windows_to_skip: u32,
 }
 
 /// How a command ended for the input loop.
@@ -329,7 +335,52 @@ impl Machine {
         }
         if prefetch {
             self.engine.keyspace.prefetch(client.db, &batch.hashes);
+            if batch.windows_to_skip > 0 {
+                batch.windows_to_skip -= 1;
+            } else if !self.look_into(client, bytes, decoded, ranges, &batch.parsed) {
+                batch.windows_to_skip = SKIPPED_WINDOWS;
+            }
         }
+    }
+
+    /// Prefetches the first elements that the window names in large collections; false when it names none.
+    fn look_into(
+        &self,
+        client: &Client,
+        bytes: &[u8],
+        decoded: &[u8],
+        ranges: &[Range],
+        parsed: &[Parsed],
+    ) -> bool {
+        let seed = self.engine.keyspace.seed();
+        let mut elements = [const { None }; WINDOW];
+        let mut count = 0;
+        for parsed in parsed {
+            let element = parsed.entry.map_or(0, |entry| entry.command.element);
+            let words = &ranges[parsed.first_range..parsed.end_range];
+            if element == 0 || element >= words.len() {
+                continue;
+            }
+            let (index, hash) = parsed.hashed;
+            let args = Args::new(bytes, decoded, words, seed, parsed.hashed);
+            let key = Key {
+                bytes: args.at(index),
+                hash,
+            };
+            let entry = self.engine.keyspace.find(client.db, key);
+            if let Some(table) = entry.and_then(Entry::large).and_then(Large::elements) {
+                let hash = table.hasher().hash(args.at(element));
+                table.prefetch_directory(hash);
+                elements[count] = Some((table, hash));
+                count += 1;
+            }
+        }
+        let elements = elements[..count].iter().flatten();
+        elements
+            .clone()
+            .for_each(|(table, hash)| table.prefetch_segment(*hash));
+        elements.for_each(|(table, hash)| table.prefetch_entry(*hash));
+        count > 0
     }
 
     /// The row a name means on this server.

@@ -44,6 +44,10 @@ impl Collection for HashTable {
     const KIND: Kind = Kind::Hash;
     const ENCODING: &'static str = "hashtable";
 
+    fn elements(&self) -> Option<&CowTable<Entry>> {
+        Some(&self.fields)
+    }
+
     fn count(&self) -> u64 {
         self.fields.len() as u64
     }

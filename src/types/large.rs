@@ -23,6 +23,11 @@ pub trait Collection: Blocks {
     /// Elements.
     fn count(&self) -> u64;
 
+    /// The table that finds an element by its bytes, if it has one.
+    fn elements(&self) -> Option<&CowTable<super::Entry>> {
+        None
+    }
+
     /// Bytes allocated: O(1), estimated where entries differ in size.
     fn memory_bytes(&self) -> usize;
 
@@ -135,6 +140,11 @@ macro_rules! large {
         }
 
         impl Large {
+            /// The table that finds an element by its bytes, if it has one.
+            pub fn elements(&self) -> Option<&CowTable<super::Entry>> {
+                match self { $(Large::$name(value) => value.elements()),* }
+            }
+
             /// Its type.
             pub fn kind(&self) -> Kind {
                 match self { $(Large::$name(_) => <$type>::KIND),* }

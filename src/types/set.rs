@@ -54,6 +54,10 @@ impl Collection for SetTable {
     const KIND: Kind = Kind::Set;
     const ENCODING: &'static str = "hashtable";
 
+    fn elements(&self) -> Option<&CowTable<Entry>> {
+        Some(&self.members)
+    }
+
     fn count(&self) -> u64 {
         self.members.len() as u64
     }

@@ -244,6 +244,10 @@ impl Collection for ZsetTable {
     const KIND: Kind = Kind::Zset;
     const ENCODING: &'static str = "skiplist";
 
+    fn elements(&self) -> Option<&CowTable<Entry>> {
+        Some(&self.members)
+    }
+
     fn count(&self) -> u64 {
         self.members.len() as u64
     }
