@@ -26,6 +26,7 @@ mod collections;
 mod configuration;
 mod crash;
 mod differential;
+mod exchange;
 mod expire;
 mod families;
 mod generic;
