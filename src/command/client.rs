@@ -514,16 +514,18 @@ fn pause(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError>
     if !args.is_empty() {
         return Err(CommandError::Syntax);
     }
-    let out_of_range = CommandError::text("ERR timeout is not an integer or out of range");
-    let timeout = num::parse_i64(timeout).ok_or(out_of_range.clone())?;
+    let timeout = num::parse_i64(timeout).ok_or(CommandError::text(
+        "ERR timeout is not an integer or out of range",
+    ))?;
     if timeout < 0 {
         return Err(CommandError::text("ERR timeout is negative"));
     }
-    let now_ms = ctx.engine.clock.mono_ms();
-    let until = now_ms
-        .checked_add(timeout as u64)
-        .filter(|&until| until <= i64::MAX as u64 / 1_000_000);
-    let until = until.ok_or(out_of_range)?;
+    if ctx.now().checked_add(timeout).is_none() {
+        return Err(CommandError::text("ERR timeout is out of range"));
+    }
+    let until = ctx.engine.clock.mono_ms().saturating_add(timeout as u64);
+    // Nanoseconds go no further than 292 years.
+    let until = until.min(i64::MAX as u64 / 1_000_000);
     ctx.engine.pause.start(PauseCause::Client, kind, until);
     ctx.reply().ok();
     Ok(())

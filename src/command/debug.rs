@@ -9,6 +9,7 @@ use crate::engine::EventClass;
 use crate::keyspace::Ttl;
 use crate::rdb::payload;
 use crate::types::access::lru_idle_seconds;
+use crate::types::list::{Chunk, ListRef};
 use crate::types::{Entry, Kind, ValueRef};
 
 /// The family's rows.
@@ -174,7 +175,7 @@ fn object(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError
         .find(db, key)
         .ok_or(CommandError::NoSuchKey)?;
     let serialized = payload::dump(ValueRef::of(entry), false).len() - payload::FOOTER_BYTES;
-    let text = format!(
+    let mut text = format!(
         "Value at:{:p} refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{}",
         std::ptr::from_ref(entry),
         entry.encoding(),
@@ -182,6 +183,17 @@ fn object(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError
         entry.access(),
         lru_idle_seconds(entry.access(), now),
     );
+    if let ValueRef::List(ListRef::Quick(list)) = ValueRef::of(entry) {
+        let config = &ctx.engine.config;
+        let (nodes, bytes) = (list.chunks().len(), list.chunks().map(Chunk::payload));
+        text.push_str(&format!(
+            " ql_nodes:{nodes} ql_avg_node:{:.2} ql_listpack_max:{} ql_compressed:{} ql_uncompressed_size:{}",
+            list.len() as f64 / nodes.max(1) as f64,
+            config.list_max_listpack_size,
+            i32::from(config.list_compress_depth != 0),
+            bytes.map(<[u8]>::len).sum::<usize>(),
+        ));
+    }
     ctx.reply().simple(&text);
     Ok(())
 }
