@@ -15,6 +15,7 @@ const UNSAFE_PLACES: &[&str] = &[
     "container/",
     "types/entry.rs",
     "types/large.rs",
+    "types/hash_table.rs",
     "types/zset_table.rs",
 ];
 

@@ -5,7 +5,6 @@ use super::scan::{ScanOptions, Scanned};
 use super::*;
 use crate::base::glob;
 use crate::engine::{Blocked, ClientFlags};
-use crate::keyspace::is_due;
 use crate::types::Entry;
 
 /// The family's rows.
@@ -183,10 +182,7 @@ fn swapdb(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError
 
 /// Whether a key is due and its reader must not see it.
 fn is_hidden(ctx: &Context<'_>, entry: &Entry) -> bool {
-    let due = entry
-        .expire_at()
-        .is_some_and(|at| is_due(at, ctx.engine.now()));
-    due && !ctx.client.must_obey()
+    ctx.engine.is_ended(entry) && !ctx.client.must_obey()
 }
 
 /// KEYS pattern. Reply: an array of keys. O(keys of the database).
@@ -224,14 +220,13 @@ fn keys(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
 /// deleted. O(1).
 fn randomkey(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
     let db = ctx.client.db;
-    let now = ctx.now();
     let mut tries = 0;
     let chosen = loop {
         let engine = &mut *ctx.engine;
         let Some(entry) = engine.keyspace.random(db, &mut engine.prng) else {
             break None;
         };
-        let due = entry.expire_at().is_some_and(|at| is_due(at, now));
+        let due = engine.is_ended(entry);
         let name = entry.key().to_vec();
         if !due {
             break Some(name);
@@ -263,14 +258,14 @@ fn randomkey(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError
 fn scan(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let mut cursor = scan::cursor(args)?;
     let options = ScanOptions::parse(args, Scanned::Keys)?;
-    let (db, now) = (ctx.client.db, ctx.now());
+    let db = ctx.client.db;
     let (mut visited, mut keys, mut due) = (0, Keys::default(), Keys::default());
     // As many as asked for, but bounded work when few places are filled.
     let mut steps = options.count.saturating_mul(10);
     loop {
         cursor = ctx.engine.keyspace.scan(db, cursor, |entry| {
             visited += 1;
-            if entry.expire_at().is_some_and(|at| is_due(at, now)) && !ctx.client.must_obey() {
+            if is_hidden(ctx, entry) {
                 due.push(entry.key());
             } else if options.takes(entry.key())
                 && options.type_name.is_none_or(|name| {

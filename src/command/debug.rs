@@ -5,6 +5,7 @@ use sha1::{Digest as _, Sha1};
 
 use super::*;
 use crate::base::{glob, num};
+use crate::container::Pack;
 use crate::engine::EventClass;
 use crate::keyspace::Ttl;
 use crate::rdb::payload;
@@ -117,6 +118,7 @@ const SUBS: &[Sub] = &[
     ("populate", 1, 3, populate),
     ("protocol", 1, 1, protocol),
     ("stringmatch-test", 0, 0, stringmatch_test),
+    ("listpack", 1, 1, listpack),
     ("sdslen", 1, 1, sdslen),
     ("htstats", 1, 2, htstats),
     ("jmap", 0, 0, jmap),
@@ -263,10 +265,13 @@ impl Digest {
             }
             ValueRef::Hash(hash) => {
                 self.mix(&4_u32.to_be_bytes());
-                hash.for_each(|field, value| {
+                hash.for_each(|field, value, deadline| {
                     let mut pair = Digest::default();
                     pair.mix(field.as_bytes(&mut scratch));
                     pair.mix(value.as_bytes(&mut scratch));
+                    if deadline.is_some() {
+                        pair.add(b"!!hexpire!!");
+                    }
                     self.add(&pair.0);
                 });
             }
@@ -474,6 +479,25 @@ fn sdslen(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError
     Ok(())
 }
 
+/// DEBUG LISTPACK key. Logs what a pack holds. Reply: a word of that. Errors: no such key, not a pack.
+fn listpack(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    let key = args.key()?;
+    let found = ctx.engine.keyspace.find(ctx.client.db, key);
+    let entry = found.ok_or(CommandError::NoSuchKey)?;
+    let bytes = match entry
+        .packed()
+        .filter(|_| entry.encoding().starts_with("listpack"))
+    {
+        Some((bytes, _)) => bytes,
+        None => return Err(CommandError::text("ERR Not a listpack encoded object.")),
+    };
+    for (index, item) in Pack::of(bytes).iter().enumerate() {
+        log::info!("{index}: {item:?}");
+    }
+    ctx.reply().simple("Listpack structure printed on stdout");
+    Ok(())
+}
+
 /// DEBUG HTSTATS db [full]. Reply: the table's figures.
 fn htstats(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let index = args.int()?;
@@ -567,6 +591,8 @@ fn help(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
         "    Return how the memory is used.",
         "LEAK <string>",
         "    Create a memory leak of the input string.",
+        "LISTPACK <key>",
+        "    Write the elements of a listpack to the server log.",
         "LOG <message>",
         "    Write <message> to the server log.",
         "OBJECT <key>",

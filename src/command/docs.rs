@@ -85,6 +85,7 @@ impl Kind {
             | "end"
             | "cursor"
             | "numkeys"
+            | "numfields"
             | "numreplicas"
             | "numlocal"
             | "timeout"
@@ -174,7 +175,11 @@ fn token(word: &str, words: &[&str], at: &mut usize) -> Argument {
             *at += 1;
             let mut group = alternatives(words, at);
             *at += 1;
-            group.name = format!("{}-block", word.to_ascii_lowercase());
+            group.name = match word {
+                "FIELDS" => "fields".to_string(),
+                word => format!("{}-block", word.to_ascii_lowercase()),
+            };
+            group.multiple = false;
             group
         }
         Some(&next) if !matches!(next, "[" | "]" | ">" | "|" | "...") && !is_token(next) => {
@@ -219,9 +224,10 @@ fn block(mut list: Vec<Argument>) -> Argument {
     }
     let names: Vec<&str> = list.iter().map(|part| part.name.as_str()).collect();
     let name = match names.as_slice() {
-        ["key", "value"] => "data".to_string(),
+        ["key" | "field", "value"] => "data".to_string(),
         ["start", "end", ..] | ["start", "end-unit-block"] => "range".to_string(),
         ["end", "unit"] => "end-unit-block".to_string(),
+        ["count", "withvalues"] => "options".to_string(),
         ["overflow-block", "write-operation"] => "write".to_string(),
         _ => names.join("-"),
     };
@@ -238,7 +244,7 @@ fn block(mut list: Vec<Argument>) -> Argument {
 fn choice_name(options: &[Argument]) -> String {
     let first = options.first().and_then(|option| option.token.as_deref());
     match first {
-        Some("NX") => "condition".to_string(),
+        Some("NX" | "FNX") => "condition".to_string(),
         Some("EX") => "expiration".to_string(),
         Some("BYFLOAT") => "increment".to_string(),
         Some("IFEQ") => "condition".to_string(),

@@ -223,8 +223,9 @@ fn pexpireat(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandEr
     expire_by(ctx, args, 1, 0)
 }
 
+/// The conditions of EXPIRE and its like.
 #[derive(Clone, Copy, Default)]
-struct Only {
+pub(super) struct Only {
     without: bool,
     with: bool,
     later: bool,
@@ -260,8 +261,18 @@ impl Only {
         Ok(only)
     }
 
+    /// At most one of the conditions.
+    pub(super) fn one(args: &mut Args<'_>) -> Only {
+        let mut only = Only::default();
+        only.without = args.take("nx");
+        only.with = !only.without && args.take("xx");
+        only.later = !only.without && !only.with && args.take("gt");
+        only.earlier = !only.without && !only.with && !only.later && args.take("lt");
+        only
+    }
+
     /// Whether a key with this deadline may get that one. No deadline counts as an infinite one.
-    fn allows(self, old: Option<UnixMs>, new: UnixMs) -> bool {
+    pub(super) fn allows(self, old: Option<UnixMs>, new: UnixMs) -> bool {
         let refused = (self.without && old.is_some())
             || (self.with && old.is_none())
             || (self.later && old.is_none_or(|old| new <= old))

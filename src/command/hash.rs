@@ -10,7 +10,7 @@ use crate::base::prng::Prng;
 use crate::container::Pack;
 use crate::engine::EventClass;
 use crate::keyspace::Key;
-use crate::types::{HashMut, HashRef, Kind, Limits, StringRef, Value};
+use crate::types::{HashMut, HashRef, HashView, Kind, Limits, StringRef, Ttl, Value};
 
 /// The family's rows.
 pub const COMMANDS: &[Command] = &[
@@ -86,7 +86,7 @@ pub const COMMANDS: &[Command] = &[
             "O(1)",
             "Adds to the floating-point number in a field of a hash, 0 when it is absent.",
         )
-        .syntax("key field increment"),
+        .syntax("key field increment-float"),
     Command::new("hkeys", 2, hkeys)
         .flags(READONLY)
         .categories(CAT_HASH)
@@ -128,7 +128,7 @@ pub const COMMANDS: &[Command] = &[
             "O(N) where N is the number of fields",
             "Sets several fields of a hash.",
         )
-        .syntax("key field value [field value ...]")
+        .syntax("key <field value> [field value ...]")
         .deprecated("4.0.0", "`HSET` with multiple field-value pairs"),
     Command::new("hrandfield", -2, hrandfield)
         .flags(READONLY)
@@ -165,7 +165,7 @@ pub const COMMANDS: &[Command] = &[
             "O(1) for each field",
             "Sets fields of a hash, which is created if need be.",
         )
-        .syntax("key field value [field value ...]")
+        .syntax("key <field value> [field value ...]")
         .history(&[("4.0.0", "Accepts multiple `field` and `value` arguments.")]),
     Command::new("hsetnx", 4, hsetnx)
         .flags(WRITE | DENYOOM | FAST)
@@ -206,15 +206,15 @@ pub const COMMANDS: &[Command] = &[
 ];
 
 /// A new hash.
-const EMPTY: Value<'_> = Value::Packed(Kind::Hash, &Pack::EMPTY, false);
+pub(super) const EMPTY: Value<'_> = Value::Packed(Kind::Hash, &Pack::EMPTY, false);
 
 /// Bounds of a small hash.
-fn limits(ctx: &Context<'_>) -> Limits {
+pub(super) fn limits(ctx: &Context<'_>) -> Limits {
     ctx.engine.encodings().hash
 }
 
 /// After fields went: an empty hash goes too.
-fn removed(ctx: &mut Context<'_>, key: Key<'_>, event: &'static str, empty: bool) {
+pub(super) fn removed(ctx: &mut Context<'_>, key: Key<'_>, event: &'static str, empty: bool) {
     if empty {
         ctx.engine.keyspace.remove(ctx.client.db, key);
     }
@@ -247,6 +247,7 @@ fn set_fields(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<usize, Comma
     }
     let (from, fields, limits) = (args.position(), args.left() / 2, limits(ctx));
     let pairs = (0..fields).map(|index| (args.at(from + 2 * index), args.at(from + 2 * index + 1)));
+    drop_uncounted(ctx, key, pairs.clone().map(|(field, _)| field));
     let added = match update(ctx, key, pairs.clone(), limits)? {
         Some(added) => added,
         None => create(ctx, key, pairs, limits),
@@ -254,6 +255,13 @@ fn set_fields(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<usize, Comma
     ctx.changed(key.bytes, EventClass::Hash, "hset");
     ctx.engine.dirty += fields as u64 - 1;
     Ok(added)
+}
+
+/// Where counts leave due fields out, deletes those of these fields that are due before a command counts what it changes.
+fn drop_uncounted<'f>(ctx: &mut Context<'_>, key: Key<'_>, fields: impl Iterator<Item = &'f [u8]>) {
+    if ctx.engine.counts_exactly() {
+        ctx.engine.drop_due_fields(ctx.client, key, true, fields);
+    }
 }
 
 /// Sets fields of a hash that is there.
@@ -305,6 +313,7 @@ fn fill<'p>(
 /// HSETNX key field value. Reply: 1, or 0 when the field is there. Errors: WRONGTYPE. O(1).
 fn hsetnx(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let (key, field, value) = (args.key()?, args.bytes()?, args.bytes()?);
+    drop_due(ctx, key, field);
     let limits = limits(ctx);
     let (body, new) = ctx.engine.body_or_new(ctx.client, key, EMPTY)?;
     let mut hash = HashMut::new(body, limits);
@@ -321,7 +330,7 @@ fn hsetnx(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError
 }
 
 /// After a field was set.
-fn written(ctx: &mut Context<'_>, key: Key<'_>, event: &'static str, new: bool) {
+pub(super) fn written(ctx: &mut Context<'_>, key: Key<'_>, event: &'static str, new: bool) {
     if new {
         ctx.created(ctx.client.db, key.bytes);
     }
@@ -332,6 +341,7 @@ fn written(ctx: &mut Context<'_>, key: Key<'_>, event: &'static str, new: bool) 
 /// overflow. O(1).
 fn hincrby(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let (key, field, by) = (args.key()?, args.bytes()?, args.int()?);
+    drop_due(ctx, key, field);
     let limits = limits(ctx);
     let (body, new) = ctx.engine.body_or_new(ctx.client, key, EMPTY)?;
     let mut hash = HashMut::new(body, limits);
@@ -342,7 +352,7 @@ fn hincrby(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErro
         None => 0,
     };
     let sum = old.checked_add(by).ok_or(CommandError::Overflow)?;
-    hash.set(field, itoa::Buffer::new().format(sum).as_bytes());
+    hash.set_with(field, itoa::Buffer::new().format(sum).as_bytes(), Ttl::Keep);
     drop(hash);
     written(ctx, key, "hincrby", new);
     ctx.reply().int(sum);
@@ -350,13 +360,14 @@ fn hincrby(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErro
 }
 
 /// HINCRBYFLOAT key field increment. Reply: the new value as a bulk string. Errors: WRONGTYPE, not a valid float, hash
-/// value is not a float, NaN or Infinity. Propagates: HSET. O(1).
+/// value is not a float, NaN or Infinity. Propagates: HSETEX KEEPTTL. O(1).
 fn hincrbyfloat(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let (key, field, by) = (args.key()?, args.bytes()?, args.bytes()?);
     let by = LongDouble::parse(by).ok_or(CommandError::NotFloat)?;
     if !by.is_finite() {
         return Err(CommandError::text("ERR value is NaN or Infinity"));
     }
+    drop_due(ctx, key, field);
     let limits = limits(ctx);
     let (body, new) = ctx.engine.body_or_new(ctx.client, key, EMPTY)?;
     let mut hash = HashMut::new(body, limits);
@@ -373,10 +384,13 @@ fn hincrbyfloat(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Comman
     }
     let mut text = Vec::with_capacity(32);
     sum.push(&mut text);
-    hash.set(field, &text);
+    hash.set_with(field, &text, Ttl::Keep);
     drop(hash);
     written(ctx, key, "hincrbyfloat", new);
-    ctx.replicate_as(&[b"HSET", key.bytes, field, &text]);
+    let argv = [
+        b"HSETEX", key.bytes, b"KEEPTTL", b"FIELDS", b"1", field, &text,
+    ];
+    ctx.replicate_as(&argv);
     ctx.reply().bulk(&text);
     Ok(())
 }
@@ -384,6 +398,8 @@ fn hincrbyfloat(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Comman
 /// HDEL key field [field …]. Reply: how many fields were there. Errors: WRONGTYPE. O(fields).
 fn hdel(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let key = args.key()?;
+    let fields = (args.position()..args.count()).map(|index| args.at(index));
+    drop_uncounted(ctx, key, fields);
     let limits = limits(ctx);
     let Some(body) = ctx.engine.body(ctx.client, key, Kind::Hash)? else {
         ctx.reply().int(0);
@@ -403,12 +419,33 @@ fn hdel(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
     Ok(())
 }
 
+/// The length of a field's value.
+fn value_len(
+    ctx: &mut Context<'_>,
+    key: Key<'_>,
+    field: &[u8],
+) -> Result<Option<usize>, CommandError> {
+    let fields = std::iter::once(field);
+    ctx.engine.drop_due_fields(ctx.client, key, false, fields);
+    let hash = ctx.engine.read_hash(ctx.client, key)?;
+    let value = hash.and_then(|hash| hash.get(field));
+    Ok(value.map(|value| value.len()))
+}
+
+/// Deletes a field that is due before a command changes it.
+fn drop_due(ctx: &mut Context<'_>, key: Key<'_>, field: &[u8]) {
+    let fields = std::iter::once(field);
+    ctx.engine.drop_due_fields(ctx.client, key, true, fields);
+}
+
 /// HGET key field. Reply: the value or null. Errors: WRONGTYPE. O(1).
 fn hget(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let (key, field) = (args.key()?, args.bytes()?);
-    let found = ctx.engine.read_kind(ctx.client, key, Kind::Hash)?;
+    let fields = std::iter::once(field);
+    ctx.engine.drop_due_fields(ctx.client, key, false, fields);
+    let hash = ctx.engine.read_hash(ctx.client, key)?;
     let reply = &mut ctx.client.reply;
-    match found.and_then(|entry| HashRef::of(entry).get(field)) {
+    match hash.and_then(|hash| hash.get(field)) {
         Some(value) => bulk_string(reply, value),
         None => reply.null(),
     }
@@ -418,8 +455,9 @@ fn hget(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
 /// HMGET key field [field …]. Reply: an array of values, null for a field that is absent. Errors: WRONGTYPE. O(fields).
 fn hmget(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let key = args.key()?;
-    let found = ctx.engine.read_kind(ctx.client, key, Kind::Hash)?;
-    let hash = found.map(HashRef::of);
+    let fields = (args.position()..args.count()).map(|index| args.at(index));
+    ctx.engine.drop_due_fields(ctx.client, key, false, fields);
+    let hash = ctx.engine.read_hash(ctx.client, key)?;
     let reply = &mut ctx.client.reply;
     reply.array(args.left());
     while !args.is_empty() {
@@ -435,9 +473,7 @@ fn hmget(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError>
 /// HSTRLEN key field. Reply: the length of the value, 0 when the field is absent. Errors: WRONGTYPE. O(1).
 fn hstrlen(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let (key, field) = (args.key()?, args.bytes()?);
-    let found = ctx.engine.read_kind(ctx.client, key, Kind::Hash)?;
-    let value = found.and_then(|entry| HashRef::of(entry).get(field));
-    let len = value.map_or(0, |value| value.len());
+    let len = value_len(ctx, key, field)?.unwrap_or(0);
     ctx.reply().int(len as i64);
     Ok(())
 }
@@ -445,8 +481,7 @@ fn hstrlen(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErro
 /// HEXISTS key field. Reply: 1 or 0. Errors: WRONGTYPE. O(1).
 fn hexists(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let (key, field) = (args.key()?, args.bytes()?);
-    let found = ctx.engine.read_kind(ctx.client, key, Kind::Hash)?;
-    let exists = found.is_some_and(|entry| HashRef::of(entry).get(field).is_some());
+    let exists = value_len(ctx, key, field)?.is_some();
     ctx.reply().int(i64::from(exists));
     Ok(())
 }
@@ -454,8 +489,12 @@ fn hexists(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErro
 /// HLEN key. Reply: the number of fields. Errors: WRONGTYPE. O(1).
 fn hlen(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let key = args.key()?;
-    let found = ctx.engine.read_kind(ctx.client, key, Kind::Hash)?;
-    let len = found.map_or(0, |entry| HashRef::of(entry).len());
+    let exact = ctx.engine.counts_exactly();
+    let hash = ctx.engine.read_hash(ctx.client, key)?;
+    let len = hash.map_or(0, |hash| match exact {
+        true => hash.len(),
+        false => hash.stored().len(),
+    });
     ctx.reply().int(len as i64);
     Ok(())
 }
@@ -463,13 +502,12 @@ fn hlen(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
 /// HGETALL key. Reply: a map of fields and values. Errors: WRONGTYPE. O(fields).
 fn hgetall(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let key = args.key()?;
-    let found = ctx.engine.read_kind(ctx.client, key, Kind::Hash)?;
+    let hash = ctx.engine.read_hash(ctx.client, key)?;
     let reply = &mut ctx.client.reply;
-    let Some(entry) = found else {
+    let Some(hash) = hash else {
         reply.map(0);
         return Ok(());
     };
-    let hash = HashRef::of(entry);
     reply.map(hash.len());
     hash.for_each(|field, value| {
         bulk_string(reply, field);
@@ -495,27 +533,28 @@ fn halves(
     half: for<'a> fn(StringRef<'a>, StringRef<'a>) -> StringRef<'a>,
 ) -> Result<(), CommandError> {
     let key = args.key()?;
-    let found = ctx.engine.read_kind(ctx.client, key, Kind::Hash)?;
+    let hash = ctx.engine.read_hash(ctx.client, key)?;
     let reply = &mut ctx.client.reply;
-    let Some(entry) = found else {
+    let Some(hash) = hash else {
         reply.array(0);
         return Ok(());
     };
-    let hash = HashRef::of(entry);
     reply.array(hash.len());
     hash.for_each(|field, value| bulk_string(reply, half(field, value)));
     Ok(())
 }
 
-impl<'a> Source for HashRef<'a> {
+impl<'a> Source for HashView<'a> {
     type Item = (StringRef<'a>, StringRef<'a>);
 
     fn len(&self) -> usize {
-        HashRef::len(self)
+        HashView::len(self)
     }
 
     fn is_large(&self) -> bool {
-        matches!(self, HashRef::Table(_))
+        // Where most fields are due it is better to list the others.
+        let stored = self.stored();
+        matches!(stored, HashRef::Table(_)) && 4 * HashView::len(self) > stored.len()
     }
 
     fn draw(&self, prng: &mut Prng) -> Option<Self::Item> {
@@ -530,7 +569,7 @@ impl<'a> Source for HashRef<'a> {
     }
 
     fn for_each(&self, mut each: impl FnMut(Self::Item)) {
-        HashRef::for_each(self, |field, value| each((field, value)));
+        HashView::for_each(self, |field, value| each((field, value)));
     }
 }
 
@@ -553,9 +592,12 @@ fn hrandfield(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandE
     }
     let mut prng = Prng::new(ctx.engine.prng.next_u64());
     let most = ctx.reply_bytes_max();
-    let found = ctx.engine.read_kind(ctx.client, key, Kind::Hash)?;
+    if !ctx.engine.counts_exactly() {
+        ctx.engine.drop_all_due_fields(ctx.client, key);
+    }
+    let hash = ctx.engine.read_hash(ctx.client, key)?;
     let reply = &mut ctx.client.reply;
-    match (found.map(HashRef::of), count) {
+    match (hash, count) {
         (None, None) => reply.null(),
         (None, Some(_)) => reply.array(0),
         (Some(hash), None) => match hash.random(&mut prng) {
@@ -589,28 +631,37 @@ fn hrandfield(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandE
 fn hscan(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let key = args.key()?;
     let cursor = scan::cursor(args)?;
-    let found = ctx.engine.read_kind(ctx.client, key, Kind::Hash)?;
+    let hash = ctx.engine.read_hash(ctx.client, key)?;
     let reply = &mut ctx.client.reply;
-    let Some(entry) = found else {
+    let Some(hash) = hash else {
         Page::absent(reply);
         return Ok(());
     };
     let options = ScanOptions::parse(args, Scanned::Hash)?;
+    let mut due = Vec::new();
     let push = |page: &mut Page<'_>, field: StringRef<'_>, value: StringRef<'_>| {
         if page.push(field) && !options.no_values {
             page.push_value(value);
         }
     };
     let mut page = Page::new(&options, reply);
-    let next = match HashRef::of(entry) {
-        HashRef::Table(hash) => page.fill(hash.fields(), cursor, |page, entry| {
-            push(page, StringRef::Bytes(entry.key()), entry.string());
+    let next = match hash.stored() {
+        HashRef::Table(table) => page.fill(table.fields(), cursor, |page, entry| {
+            match hash.shows(entry.expire_at()) {
+                true => push(page, StringRef::Bytes(entry.key()), entry.string()),
+                false => due.push(entry.key().to_vec()),
+            }
         }),
         small => {
-            small.for_each(|field, value| push(&mut page, field, value));
+            small.for_each(|field, value, deadline| match hash.shows(deadline) {
+                true => push(&mut page, field, value),
+                false => due.push(field.as_bytes(&mut Vec::new()).to_vec()),
+            });
             0
         }
     };
     page.finish(reply, next);
+    let due = due.iter().map(Vec::as_slice);
+    ctx.engine.drop_due_fields(ctx.client, key, false, due);
     Ok(())
 }

@@ -9,6 +9,7 @@ use std::fmt::Write;
 use super::*;
 use crate::config::REDIS_VERSION;
 use crate::engine::{ClientFlags, MemoryFacts};
+use crate::keyspace::Due;
 use crate::types::Kind;
 
 /// The family's rows.
@@ -655,21 +656,26 @@ fn keyspace(ctx: &mut Context<'_>, out: &mut String) {
     let now = ctx.now();
     for db in 0..ctx.engine.keyspace.count() {
         let stored = ctx.engine.keyspace.len(db);
-        let due = if ctx.engine.counts_exactly() {
-            ctx.engine.keyspace.due_count(db, now)
-        } else {
-            0
+        let exact = ctx.engine.counts_exactly();
+        let keyspace = &mut ctx.engine.keyspace;
+        let (by_key, by_fields) = match exact {
+            true => (
+                keyspace.due_count(db, Due::Key, now),
+                keyspace.due_count(db, Due::LastField, now),
+            ),
+            false => (0, 0),
         };
-        if stored == due {
+        if stored == by_key + by_fields {
             continue;
         }
-        let expires = ctx.engine.keyspace.expires_len(db) - due;
-        let average = ctx.engine.keyspace.average_ttl(db, now);
+        let keys = stored - by_key - by_fields;
+        let expires = keyspace.expires_len(db) - by_key;
+        let hashes = keyspace.timed_hashes_len(db) - by_fields;
+        let average = keyspace.average_ttl(db, now);
         line(
             out,
             format_args!(
-                "db{db}:keys={},expires={expires},avg_ttl={average},subexpiry=0",
-                stored - due
+                "db{db}:keys={keys},expires={expires},avg_ttl={average},subexpiry={hashes}"
             ),
         );
     }

@@ -23,6 +23,7 @@ mod expire;
 pub mod generic;
 mod geo;
 mod hash;
+mod hash_expire;
 mod hyperloglog;
 mod increx;
 pub mod info;
@@ -69,6 +70,7 @@ pub const FAMILIES: &[&[Command]] = &[
     generic::COMMANDS,
     geo::COMMANDS,
     hash::COMMANDS,
+    hash_expire::COMMANDS,
     list::COMMANDS,
     list_move::COMMANDS,
     object::COMMANDS,

@@ -15,7 +15,7 @@ use super::*;
 use crate::engine::{EventClass, GlanceCount, Glances};
 use crate::keyspace::Key;
 use crate::types::list::{End, ListMut};
-use crate::types::{Entry, HashRef, StringRef, ValueRef, ZsetRef};
+use crate::types::{Entry, StringRef, ValueRef, ZsetRef};
 
 /// The family's rows.
 pub const COMMANDS: &[Command] = &[
@@ -387,7 +387,8 @@ impl<'e> Lookup<'e> {
             }
             for (&element, &key) in window.iter().zip(keys) {
                 let entry = self.glances.find(key);
-                give(element, entry.and_then(|entry| value_of(entry, field)));
+                let value = entry.and_then(|entry| value_of(&self.glances, entry, field));
+                give(element, value);
             }
         }
     }
@@ -413,10 +414,14 @@ impl<'e> Lookup<'e> {
 }
 
 /// The string that an entry holds, or that a field of it holds.
-fn value_of<'e>(entry: &'e Entry, field: Option<&[u8]>) -> Option<StringRef<'e>> {
+fn value_of<'e>(
+    glances: &Glances<'e>,
+    entry: &'e Entry,
+    field: Option<&[u8]>,
+) -> Option<StringRef<'e>> {
     match (ValueRef::of(entry), field) {
         (ValueRef::String(string), None) => Some(string),
-        (ValueRef::Hash(_), Some(field)) => HashRef::of(entry).get(field),
+        (ValueRef::Hash(_), Some(field)) => glances.hash(entry).get(field),
         _ => None,
     }
 }

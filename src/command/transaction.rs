@@ -3,7 +3,6 @@
 
 use super::*;
 use crate::engine::ClientFlags;
-use crate::keyspace::is_due;
 
 /// The family's rows.
 pub const COMMANDS: &[Command] = &[
@@ -87,14 +86,11 @@ fn watch(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError>
     if ctx.client.is(ClientFlags::MULTI) {
         return Err(CommandError::text("ERR WATCH inside MULTI is not allowed"));
     }
-    let now = ctx.now();
     // A transaction that is bound to fail needs no more watches.
     while !args.is_empty() && !ctx.client.is(ClientFlags::DIRTY_CAS) {
         let key = args.key()?;
         let entry = ctx.engine.keyspace.find(ctx.client.db, key);
-        let due = entry
-            .and_then(|entry| entry.expire_at())
-            .is_some_and(|at| is_due(at, now));
+        let due = entry.is_some_and(|entry| ctx.engine.is_ended(entry));
         ctx.engine
             .watched
             .watch(ctx.client.link, ctx.client.db, key.bytes, due);

@@ -108,18 +108,20 @@ impl Machine {
         let mut more = false;
         let mut deleted = false;
         for db in 0..self.engine.keyspace.count() {
-            if self.engine.keyspace.expires_len(db) == 0 {
+            let keyspace = &self.engine.keyspace;
+            if keyspace.expires_len(db) == 0 && keyspace.timed_hashes_len(db) == 0 {
                 continue;
             }
             more |= self.engine.keyspace.maintain(db, now);
-            while deletes && self.engine.keyspace.due_count(db, now) > 0 {
+            while let Some(due) = self.engine.what_is_due(db).filter(|_| deletes) {
                 deleted = true;
-                for _ in 0..RECLAIM_STEP {
-                    let Some(key) = self.engine.keyspace.next_due(db, now) else {
+                let mut left = RECLAIM_STEP;
+                while left > 0 {
+                    let reclaimed = self.engine.reclaim_one(db, due, left);
+                    if reclaimed == 0 {
                         break;
-                    };
-                    let key = self.engine.keyspace.key(&key);
-                    self.engine.expire(db, key);
+                    }
+                    left = left.saturating_sub(reclaimed);
                     self.engine.flush_pending(false);
                 }
                 let spent_ns = host.monotonic_ns() - start_ns;

@@ -3,7 +3,6 @@
 use super::Machine;
 use crate::command::*;
 use crate::engine::{Client, ClientFlags, Host, QueuedCommand};
-use crate::keyspace::is_due;
 use crate::resp::parser::Range;
 
 impl Machine {
@@ -115,18 +114,13 @@ impl Machine {
         if !client.watching {
             return false;
         }
-        let now = self.engine.now();
         self.engine
             .watched
             .of_client(client.link)
             .any(|(db, key, was_due)| {
                 let key = self.engine.keyspace.key(key);
-                let due = self
-                    .engine
-                    .keyspace
-                    .find(db, key)
-                    .and_then(|entry| entry.expire_at())
-                    .is_some_and(|at| is_due(at, now));
+                let found = self.engine.keyspace.find(db, key);
+                let due = found.is_some_and(|entry| self.engine.is_ended(entry));
                 due && !was_due
             })
     }

@@ -1,7 +1,7 @@
 //! What changes whole databases: FLUSHDB, FLUSHALL, SWAPDB, and their sizes.
 
 use super::Engine;
-use crate::keyspace::is_due;
+use crate::keyspace::Due;
 
 impl Engine {
     /// Keys of a database that a client may see: exact where this server reclaims due keys itself, else
@@ -12,7 +12,8 @@ impl Engine {
             return stored;
         }
         let now = self.now();
-        stored.saturating_sub(self.keyspace.due_count(db, now))
+        let mut due = |due| self.keyspace.due_count(db, due, now);
+        stored.saturating_sub(due(Due::Key) + due(Due::LastField))
     }
 
     /// Empties one database or all; returns the number of keys that were stored. Watchers of keys that
@@ -80,7 +81,6 @@ impl Engine {
 
     fn is_due(&self, db: usize, key: &[u8]) -> bool {
         let entry = self.keyspace.find(db, self.keyspace.key(key));
-        let at = entry.and_then(|entry| entry.expire_at());
-        at.is_some_and(|at| is_due(at, self.now()))
+        entry.is_some_and(|entry| self.is_ended(entry))
     }
 }

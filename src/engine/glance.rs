@@ -2,8 +2,9 @@
 
 use super::{Client, ClientFlags, Engine, touch};
 use crate::base::prng::Prng;
-use crate::keyspace::{Key, is_due};
-use crate::types::Entry;
+use crate::base::time::UnixMs;
+use crate::keyspace::Key;
+use crate::types::{Entry, HashRef, HashView};
 
 /// Reads keys without a change: a due one is hidden and left to be reclaimed. Counts are given to the engine at the end
 /// ([`Engine::count_glances`]).
@@ -54,10 +55,7 @@ impl<'e> Glances<'e> {
     /// The live entry of a key.
     pub fn find(&mut self, key: Key<'_>) -> Option<&'e Entry> {
         let engine = self.engine;
-        let lives = |entry: &&Entry| {
-            let due = entry.expire_at().is_some_and(|at| is_due(at, engine.now()));
-            self.sees_due || !due
-        };
+        let lives = |entry: &&Entry| self.sees_due || !engine.is_ended(entry);
         let found = engine.keyspace.find(self.db, key).filter(lives);
         match found {
             None => self.count.misses += 1,
@@ -70,6 +68,15 @@ impl<'e> Glances<'e> {
             }
         }
         found
+    }
+
+    /// What is to be seen of an entry that is a hash.
+    pub fn hash(&self, entry: &'e Entry) -> HashView<'e> {
+        let now = match self.sees_due {
+            true => UnixMs::MIN,
+            false => self.engine.now(),
+        };
+        HashView::new(HashRef::of(entry), now)
     }
 
     /// What was found so far.

@@ -8,6 +8,7 @@
 mod client;
 mod databases;
 mod failover;
+mod fields;
 mod glance;
 mod host;
 mod key_waits;
@@ -460,13 +461,11 @@ impl Engine {
 
     #[inline]
     fn is_due_in(&self, db: usize, key: Key<'_>) -> bool {
-        if self.keyspace.expires_len(db) == 0 {
+        if self.keyspace.expires_len(db) == 0 && self.keyspace.timed_hashes_len(db) == 0 {
             return false;
         }
         let found = self.keyspace.find(db, key);
-        found
-            .and_then(|entry| entry.expire_at())
-            .is_some_and(|at| is_due(at, self.now()))
+        found.is_some_and(|entry| self.is_ended(entry))
     }
 
     #[cold]
@@ -481,8 +480,15 @@ impl Engine {
         true
     }
 
-    /// Deletes a due key: propagates DEL (UNLINK with lazyfree-lazy-expire), notifies, wakes watchers.
+    /// Deletes a due key: propagates DEL (UNLINK with lazyfree-lazy-expire), notifies, wakes watchers. A hash that ends
+    /// with its fields goes as they do.
     pub fn expire(&mut self, db: usize, key: Key<'_>) {
+        let found = self.keyspace.find(db, key);
+        let own = found.and_then(Entry::expire_at);
+        if found.is_some() && !own.is_some_and(|at| is_due(at, self.now())) {
+            self.expire_hash(db, key);
+            return;
+        }
         self.keyspace.remove(db, key);
         self.stats.expired_keys += 1;
         let name: &[u8] = if self.config.lazyfree_lazy_expire {

@@ -171,7 +171,7 @@ impl Engine {
     pub fn save_job(&mut self, host: &mut dyn Host) -> SaveJob {
         let now = self.now();
         let used_memory = host.used_memory();
-        let dialect = Dialect::Redis(crate::rdb::VERSION);
+        let dialect = self.dialect(Dialect::Redis(crate::rdb::VERSION));
         self.persistence.jobs += 1;
         SaveJob {
             id: self.persistence.jobs,
@@ -182,6 +182,18 @@ impl Engine {
             key_delay_us: self.config.rdb_key_save_delay,
             syncs_often: self.config.rdb_save_incremental_fsync,
             snapshot: self.snapshot(host),
+        }
+    }
+
+    /// This dialect of files, or the older one that knows no deadlines of fields raised to one that does, if there are
+    /// such.
+    pub fn dialect(&self, wanted: Dialect) -> Dialect {
+        let timed = |db| self.keyspace.timed_hashes_len(db) > 0;
+        match wanted {
+            Dialect::Redis(_) if (0..self.keyspace.count()).any(timed) => {
+                Dialect::Redis(crate::rdb::VERSION_TIMED)
+            }
+            wanted => wanted,
         }
     }
 

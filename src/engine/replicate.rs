@@ -253,7 +253,7 @@ impl Engine {
     /// Takes the snapshot for a job that starts now.
     pub fn sync_job(&mut self, job: &Job, host: &mut dyn Host) -> SyncJob {
         // What we hold so far needs no newer version, and Redis 7.0 reads no newer one.
-        let dialect = Dialect::Redis(10);
+        let dialect = self.dialect(Dialect::Redis(10));
         let point = self.replication_point();
         let options = self.encode_options(dialect, host.used_memory(), point.as_ref());
         self.stats.sync_full += job.links.len() as u64;

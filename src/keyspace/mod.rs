@@ -25,12 +25,14 @@ use crate::base::hash::HashSeed;
 use crate::base::prng::Prng;
 use crate::base::time::UnixMs;
 use crate::container::{Domain, Lookup, Owned, Removed};
-use crate::types::body::{BodyMut, Seeds};
+use crate::types::body::{BodyMut, Counts, Seeds};
 use crate::types::entry::BLOCK_BYTES_MAX;
 use crate::types::sizes::{Place, Sizes};
-use crate::types::{Chunks, Entry, Value};
+pub use crate::types::times::Ttl;
+use crate::types::{Chunks, Entry, Times, Value};
 
 use database::Database;
+pub use database::Due;
 pub use garbage::Garbage;
 use garbage::Pending;
 pub use snapshot::{Snapshot, SnapshotDb};
@@ -47,28 +49,6 @@ pub struct Key<'a> {
     pub bytes: &'a [u8],
     /// Its hash.
     pub hash: u64,
-}
-
-/// What becomes of a key's deadline when its value is replaced.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Ttl {
-    /// It stays (KEEPTTL and all commands that change a part).
-    Keep,
-    /// It goes.
-    None,
-    /// It is replaced.
-    At(UnixMs),
-}
-
-impl Ttl {
-    #[inline]
-    fn resolve(self, old: Option<UnixMs>) -> Option<UnixMs> {
-        match self {
-            Ttl::Keep => old,
-            Ttl::None => None,
-            Ttl::At(deadline) => Some(deadline),
-        }
-    }
 }
 
 /// Whether a key with this deadline is due: once the clock is past it.
@@ -264,14 +244,15 @@ impl Keyspace {
                 let deadline = ttl.resolve(None);
                 let entry = Entry::new(key.bytes, value, deadline, self.access);
                 database.sizes.changed(None, Some(Place::of(&entry)));
+                let times = Times::of(&entry);
                 vacant.insert(entry);
-                database.deadline_changed(key.hash, None, deadline);
+                database.times_changed(key.hash, Times::default(), times);
                 true
             }
             Lookup::Occupied(mut slot) => {
-                let old = slot.get().expire_at();
+                let old = Times::of(slot.get());
                 let place = Place::of(slot.get());
-                let deadline = ttl.resolve(old);
+                let deadline = ttl.resolve(old.key);
                 let access = match self.overwrites_access {
                     true => self.access,
                     false => slot.get().access(),
@@ -287,9 +268,9 @@ impl Keyspace {
                 } else if slot.get().access() != access {
                     slot.get().set_access(access);
                 }
-                let now = Place::of(slot.get());
+                let (now, new) = (Place::of(slot.get()), Times::of(slot.get()));
                 database.sizes.changed(Some(place), Some(now));
-                database.deadline_changed(key.hash, old, deadline);
+                database.times_changed(key.hash, old, new);
                 false
             }
         }
@@ -393,11 +374,11 @@ impl Keyspace {
         else {
             return false;
         };
-        let old = slot.get().expire_at();
+        let old = Times::of(slot.get());
         let place = Place::of(slot.get());
         database.sizes.changed(Some(place), None);
         give_up(slot.remove(), &mut self.garbage, &self.pending);
-        database.deadline_changed(key.hash, old, None);
+        database.times_changed(key.hash, old, Times::default());
         true
     }
 
@@ -415,10 +396,9 @@ impl Keyspace {
             return false;
         };
         let entry = slot.take();
-        let deadline = entry.expire_at();
         database.sizes.changed(Some(Place::of(&entry)), None);
-        database.deadline_changed(from.hash, deadline, None);
-        self.put(to_db, to, Entry::with_key(entry, to.bytes), deadline);
+        database.times_changed(from.hash, Times::of(&entry), Times::default());
+        self.put(to_db, to, Entry::with_key(entry, to.bytes));
         true
     }
 
@@ -432,7 +412,7 @@ impl Keyspace {
         let deadline = entry.expire_at();
         let value = entry.value(&mut self.domain);
         let fresh = Entry::new(to.bytes, value, deadline, entry.access());
-        self.put(to_db, to, fresh, deadline);
+        self.put(to_db, to, fresh);
         true
     }
 
@@ -441,15 +421,22 @@ impl Keyspace {
     /// The value of a key that is there, due or not, for changing it.
     #[inline]
     pub fn body(&mut self, db: usize, key: Key<'_>) -> Option<BodyMut<'_>> {
-        let Database { entries, sizes, .. } = &mut self.databases[db];
-        let slot = entries
+        let database = &mut self.databases[db];
+        database.tidy();
+        let slot = database
+            .entries
             .table
             .find_mut(&mut self.domain, key.hash, |entry| entry.key() == key.bytes)?;
         let seeds = Seeds {
             hash: self.seed,
             prng: &mut self.prng,
         };
-        Some(BodyMut::new(slot, seeds, sizes, false))
+        let counts = Counts {
+            hash: key.hash,
+            sizes: &mut database.sizes,
+            deadlines: &mut database.indexes,
+        };
+        Some(BodyMut::new(slot, seeds, counts, false))
     }
 
     /// As [`Keyspace::body`], of a key that gets the value `empty` when it is not there; and whether it is new. A key
@@ -461,8 +448,10 @@ impl Keyspace {
         key: Key<'_>,
         empty: Value<'_>,
     ) -> (BodyMut<'_>, bool) {
-        let Database { entries, sizes, .. } = &mut self.databases[db];
-        let found = entries
+        let database = &mut self.databases[db];
+        database.tidy();
+        let found = database
+            .entries
             .table
             .lookup(&mut self.domain, key.hash, |entry| entry.key() == key.bytes);
         let (slot, new) = match found {
@@ -476,14 +465,19 @@ impl Keyspace {
             hash: self.seed,
             prng: &mut self.prng,
         };
-        (BodyMut::new(slot, seeds, sizes, new), new)
+        let counts = Counts {
+            hash: key.hash,
+            sizes: &mut database.sizes,
+            deadlines: &mut database.indexes,
+        };
+        (BodyMut::new(slot, seeds, counts, new), new)
     }
 
     /// Puts an entry in its key's place.
-    fn put(&mut self, db: usize, key: Key<'_>, entry: Owned<Entry>, deadline: Option<UnixMs>) {
+    fn put(&mut self, db: usize, key: Key<'_>, entry: Owned<Entry>) {
         let database = &mut self.databases[db];
         let table = &mut database.entries.table;
-        let mut old = None;
+        let (mut old, new) = (Times::default(), Times::of(&entry));
         let place = Place::of(&entry);
         match table.lookup(&mut self.domain, key.hash, |entry| entry.key() == key.bytes) {
             Lookup::Vacant(vacant) => {
@@ -491,13 +485,13 @@ impl Keyspace {
                 vacant.insert(entry);
             }
             Lookup::Occupied(mut slot) => {
-                old = slot.get().expire_at();
+                old = Times::of(slot.get());
                 let before = Place::of(slot.get());
                 database.sizes.changed(Some(before), Some(place));
                 give_up(slot.replace(entry), &mut self.garbage, &self.pending);
             }
         }
-        database.deadline_changed(key.hash, old, deadline);
+        database.times_changed(key.hash, old, new);
     }
 
     // ---- deadlines -------------------------------------------------------------------------
@@ -511,12 +505,16 @@ impl Keyspace {
         else {
             return false;
         };
-        let old = slot.get().expire_at();
-        if old != deadline {
+        let old = Times::of(slot.get());
+        if old.key != deadline {
             if !slot.make_mut().try_expire(deadline) {
                 slot.reallocate(|entry| Entry::with_expire(entry, deadline));
             }
-            database.deadline_changed(key.hash, old, deadline);
+            let new = Times {
+                key: deadline,
+                ..old
+            };
+            database.times_changed(key.hash, old, new);
         }
         true
     }
@@ -526,21 +524,31 @@ impl Keyspace {
     pub fn set_clock(&mut self, now: UnixMs) {
         self.now = now;
         for database in &mut self.databases {
-            database.index.due_count(now, &database.entries);
+            for due in Due::ALL {
+                let entries = database.entries.by(due);
+                database.indexes.of(due).due_count(now, &entries);
+            }
         }
     }
 
-    /// Keys that are due at `now`, exactly. O(1); see [`expiry`] for clocks that jump.
+    /// Keys to which it is due to happen at `now`, exactly. O(1); see [`expiry`] for clocks that jump.
     #[inline]
-    pub fn due_count(&mut self, db: usize, now: UnixMs) -> usize {
+    pub fn due_count(&mut self, db: usize, due: Due, now: UnixMs) -> usize {
         let database = &mut self.databases[db];
-        database.index.due_count(now, &database.entries) as usize
+        let entries = database.entries.by(due);
+        database.indexes.of(due).due_count(now, &entries) as usize
     }
 
-    /// Keys that have a deadline, due ones included.
+    /// Keys that have a deadline of their own, due ones included.
     #[inline]
     pub fn expires_len(&self, db: usize) -> usize {
-        self.databases[db].index.len() as usize
+        self.databases[db].indexes.expires()
+    }
+
+    /// Hashes that have a field with a deadline.
+    #[inline]
+    pub fn timed_hashes_len(&self, db: usize) -> usize {
+        self.databases[db].indexes.hashes()
     }
 
     /// How many values have which size, due ones included.
@@ -550,22 +558,21 @@ impl Keyspace {
 
     /// Milliseconds that keys with a deadline have left on average (INFO's avg_ttl), exactly.
     pub fn average_ttl(&self, db: usize, now: UnixMs) -> i64 {
-        self.databases[db].average_ttl(now)
+        self.databases[db].indexes.average_ttl(now)
     }
 
-    /// A key that is due at `now`, for reclaiming: the caller removes it before it asks again. `None` when there is
-    /// none, or none was found within some thousand stale references (then
+    /// A key to which it is due to happen at `now`, for reclaiming: the caller removes it, or its due fields, before it
+    /// asks again. `None` when there is none, or none was found within some thousand stale references (then
     /// `due_count` is not 0).
-    pub fn next_due(&mut self, db: usize, now: UnixMs) -> Option<Vec<u8>> {
+    pub fn next_due(&mut self, db: usize, due: Due, now: UnixMs) -> Option<Vec<u8>> {
         let database = &mut self.databases[db];
         let mut budget = NEXT_DUE_BUDGET;
-        let hash = database
-            .index
-            .next_due(now, &mut budget, &database.entries)?;
+        let entries = database.entries.by(due);
+        let index = database.indexes.of(due);
+        let hash = index.next_due(now, &mut budget, &entries)?;
         let due = |entry: &Entry| {
-            entry
-                .expire_at()
-                .is_some_and(|deadline| is_due(deadline, now))
+            let deadline = due.at(&Times::of(entry));
+            deadline.is_some_and(|deadline| is_due(deadline, now))
         };
         let seed = self.seed;
         let table = &database.entries.table;
@@ -580,9 +587,15 @@ impl Keyspace {
     pub fn maintain(&mut self, db: usize, now: UnixMs) -> bool {
         self.now = now;
         let database = &mut self.databases[db];
-        database
-            .index
-            .maintain(now, MAINTAIN_UNITS, &database.entries)
+        let mut more = false;
+        for due in Due::ALL {
+            let entries = database.entries.by(due);
+            more |= database
+                .indexes
+                .of(due)
+                .maintain(now, MAINTAIN_UNITS, &entries);
+        }
+        more
     }
 
     // ---- whole databases -------------------------------------------------------------------
@@ -612,7 +625,9 @@ impl Keyspace {
             let garbage = garbage_mut(&mut self.garbage, &self.pending);
             garbage.count(keys);
             garbage.push_blocks(blocks);
-            garbage.push_index(old.index);
+            for index in old.indexes.into_all() {
+                garbage.push_index(index);
+            }
         }
         removed
     }
@@ -630,7 +645,7 @@ impl Keyspace {
             .filter(|(_, database)| !database.entries.table.is_empty())
             .map(|(index, database)| SnapshotDb {
                 index,
-                expires: database.index.len() as usize,
+                expires: database.indexes.expires(),
                 view: database.entries.table.view(&self.domain, &pin),
             })
             .collect();
@@ -686,7 +701,7 @@ impl Keyspace {
     /// Bytes of a database's table and index, entries excluded (MEMORY STATS' overhead).
     pub fn overhead_bytes(&self, db: usize) -> usize {
         let database = &self.databases[db];
-        database.entries.table.memory_bytes() + database.index.memory_bytes()
+        database.entries.table.memory_bytes() + database.indexes.memory_bytes()
     }
 
     /// What MEMORY USAGE answers for an entry: its allocations and its share of the table.

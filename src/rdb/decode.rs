@@ -87,6 +87,8 @@ pub enum Element {
     Item(Span),
     /// A field and its value.
     Pair(Span, Span),
+    /// A field, its value and its deadline.
+    Timed(Span, Span, Option<UnixMs>),
     /// A member and its score.
     Scored(Span, Score),
 }

@@ -16,6 +16,7 @@ use crate::base::crc64::crc64;
 use crate::base::time::UnixMs;
 use crate::container::CowTable;
 use crate::keyspace::Snapshot;
+use crate::types::hash::without_deadlines;
 use crate::types::{Chunks, Entry, HashRef, ListRef, SetRef, StringRef, ValueRef, ZsetRef, access};
 
 /// The sink gets chunks of about this size.
@@ -281,7 +282,7 @@ where
 
     /// A value alone, with its type's byte, flushed.
     pub(super) fn bare_value(mut self, value: ValueRef<'_>) -> Result<(), EncodeError> {
-        self.chunk.push(type_code(&value));
+        self.chunk.push(type_code(&value, self.dialect));
         self.value(value)?;
         self.flush()
     }
@@ -325,7 +326,7 @@ where
         }
         self.written.keys += 1;
         self.attributes(expire_at_ms, access);
-        self.chunk.push(type_code(&value));
+        self.chunk.push(type_code(&value, self.dialect));
         self.string(key)?;
         self.value(value)?;
         self.flush_full()
@@ -336,9 +337,9 @@ where
         match value {
             ValueRef::String(value) => self.string_value(value),
             ValueRef::Set(SetRef::Ints(ints)) => self.string(ints.bytes()),
-            ValueRef::Set(SetRef::Pack(pack))
-            | ValueRef::Zset(ZsetRef::Pack(pack))
-            | ValueRef::Hash(HashRef::Pack(pack)) => self.string(pack.bytes()),
+            ValueRef::Set(SetRef::Pack(pack)) | ValueRef::Zset(ZsetRef::Pack(pack)) => {
+                self.string(pack.bytes())
+            }
             ValueRef::List(ListRef::Pack(pack)) => {
                 push_length(&mut self.chunk, 1);
                 push_length(&mut self.chunk, PACKED_CHUNK);
@@ -373,14 +374,52 @@ where
                 }
                 Ok(())
             }
-            ValueRef::Hash(HashRef::Table(hash)) => {
-                push_length(&mut self.chunk, hash.fields().len() as u64);
-                self.each(hash.fields(), |encoder, entry| {
+            ValueRef::Hash(hash) => self.hash(hash),
+        }
+    }
+
+    fn hash(&mut self, hash: HashRef<'_>) -> Result<(), EncodeError> {
+        let code = hash_code(hash, self.dialect);
+        match (hash, hash.span().0) {
+            (_, Some(_)) if code == super::value::HASH_TIMED_VALKEY => self.timed_for_valkey(hash),
+            (HashRef::Pack(pack), _) => self.string(pack.bytes()),
+            (HashRef::Timed(pack), None) => self.string(&without_deadlines(pack)),
+            (HashRef::Timed(pack), Some(first)) => {
+                self.chunk.extend_from_slice(&first.to_le_bytes());
+                self.string(pack.bytes())
+            }
+            (HashRef::Table(table), first) => {
+                if let Some(first) = first {
+                    self.chunk.extend_from_slice(&first.to_le_bytes());
+                }
+                push_length(&mut self.chunk, table.fields().len() as u64);
+                self.each(table.fields(), |encoder, entry| {
+                    if let Some(first) = first {
+                        let behind = entry.expire_at().map_or(0, |at| at - first + 1);
+                        push_length(&mut encoder.chunk, behind as u64);
+                    }
                     encoder.string(entry.key())?;
                     encoder.string_value(entry.string())
                 })
             }
         }
+    }
+
+    /// Fields, values and deadlines as Valkey writes them.
+    fn timed_for_valkey(&mut self, hash: HashRef<'_>) -> Result<(), EncodeError> {
+        push_length(&mut self.chunk, hash.len() as u64);
+        let mut result = Ok(());
+        hash.for_each(|field, value, deadline| {
+            if result.is_ok() {
+                result = self.string_value(field);
+            }
+            if result.is_ok() {
+                result = self.string_value(value);
+                let deadline = deadline.unwrap_or(-1);
+                self.chunk.extend_from_slice(&deadline.to_le_bytes());
+            }
+        });
+        result
     }
 
     /// Writes all entries of a table; stops at the first error.
@@ -550,7 +589,7 @@ where
 }
 
 /// The byte in front of a key that says how its value is written.
-fn type_code(value: &ValueRef<'_>) -> u8 {
+fn type_code(value: &ValueRef<'_>, dialect: Dialect) -> u8 {
     match value {
         ValueRef::String(_) => super::value::STRING,
         ValueRef::List(_) => super::value::QUICKLIST_2,
@@ -559,8 +598,18 @@ fn type_code(value: &ValueRef<'_>) -> u8 {
         ValueRef::Set(SetRef::Table(_)) => super::value::SET,
         ValueRef::Zset(ZsetRef::Pack(_)) => super::value::ZSET_LISTPACK,
         ValueRef::Zset(ZsetRef::Table(_)) => super::value::ZSET,
-        ValueRef::Hash(HashRef::Pack(_)) => super::value::HASH_LISTPACK,
-        ValueRef::Hash(HashRef::Table(_)) => super::value::HASH,
+        ValueRef::Hash(hash) => hash_code(*hash, dialect),
+    }
+}
+
+/// The form of a hash: one with deadlines only where a field has one.
+fn hash_code(hash: HashRef<'_>, dialect: Dialect) -> u8 {
+    match (hash, hash.span().0, dialect) {
+        (_, Some(_), Dialect::Valkey(_)) => super::value::HASH_TIMED_VALKEY,
+        (HashRef::Timed(_), Some(_), Dialect::Redis(_)) => super::value::HASH_LISTPACK_TIMED,
+        (HashRef::Table(_), Some(_), Dialect::Redis(_)) => super::value::HASH_TIMED,
+        (HashRef::Table(_), None, _) => super::value::HASH,
+        (HashRef::Pack(_) | HashRef::Timed(_), _, _) => super::value::HASH_LISTPACK,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::container::Pack;
 use crate::keyspace::Keyspace;
 use crate::types::limits::Encodings;
 use crate::types::list::{End, ListLimit, ListMut};
-use crate::types::{HashMut, Kind, Limits, SetLimits, SetMut, Value, ValueRef, ZsetMut};
+use crate::types::{HashMut, Kind, Limits, SetLimits, SetMut, Ttl, Value, ValueRef, ZsetMut};
 
 const NOW: i64 = 1_800_000_000_000;
 const LIMITS: Limits = Limits {
@@ -78,7 +78,11 @@ fn written(prng: &mut Prng) -> (u8, Vec<u8>) {
             let (body, _) = keyspace.body_or_new(0, key, pack(Kind::Hash));
             let mut hash = HashMut::new(body, LIMITS);
             for item in &items {
-                hash.set(item, &text(prng));
+                let ttl = match prng.below(3) {
+                    0 => Ttl::At(1 + prng.below(5_000_000_000_000) as i64),
+                    _ => Ttl::None,
+                };
+                hash.set_with(item, &text(prng), ttl);
             }
         }
     }

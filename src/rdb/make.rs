@@ -74,10 +74,14 @@ pub(super) fn elements(
         Kind::Hash => {
             let mut hash = HashMut::new(body, encodings.hash);
             for element in elements {
-                let Element::Pair(field, value) = element else {
-                    return Err(SHAPE);
+                let (field, value, ttl) = match element {
+                    Element::Pair(field, value) | Element::Timed(field, value, None) => {
+                        (field, value, Ttl::None)
+                    }
+                    Element::Timed(field, value, Some(at)) => (field, value, Ttl::At(at)),
+                    Element::Item(_) | Element::Scored(..) => return Err(SHAPE),
                 };
-                if !hash.set(batch.bytes(field), batch.bytes(value)) {
+                if !hash.set_with(batch.bytes(field), batch.bytes(value), ttl) {
                     return Err(DUPLICATE);
                 }
                 count += 1;

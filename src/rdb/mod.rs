@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! file    = magic record* 0xFF trailer
-//! magic   = "REDIS" 4 digits         versions 1..=12; here 11 is written
+//! magic   = "REDIS" 4 digits         versions 1..=12; here 11 is written, 12 if fields have deadlines
 //!         | "VALKEY" 3 digits        version 80
 //! trailer = 8 bytes                  CRC64 (Jones) of all bytes before it, little endian;
 //!                                    zeros: not computed (rdbchecksum no); absent before version 5
@@ -71,6 +71,8 @@ pub use reader::Span;
 
 /// The version of the files we write by default.
 pub const VERSION: u16 = 11;
+/// The version of the files we write if a hash has fields with deadlines.
+pub const VERSION_TIMED: u16 = 12;
 /// The newest REDIS version we read.
 pub const VERSION_MAX: u16 = 12;
 /// The version of the VALKEY files we read, and write to a peer that is Valkey 9 or newer.

@@ -3,7 +3,9 @@
 use super::decode::{Batch, Record, STRING_BYTES_MAX, Value};
 use super::encode::{EncodeOptions, Encoder, Progress};
 use super::reader::Reader;
-use super::{Dialect, RdbErrorKind, VERSION, VERSION_MAX, VERSION_VALKEY, make, value};
+use super::{
+    Dialect, RdbErrorKind, VERSION, VERSION_MAX, VERSION_TIMED, VERSION_VALKEY, make, value,
+};
 use crate::base::crc64::crc64;
 use crate::keyspace::{Key, Keyspace};
 use crate::types::limits::Encodings;
@@ -36,7 +38,12 @@ pub enum PayloadError {
 /// DUMP's payload for a value.
 pub fn dump(value: ValueRef<'_>, compression: bool) -> Vec<u8> {
     let mut payload = Vec::new();
+    let version = match value {
+        ValueRef::Hash(hash) if hash.span().0.is_some() => VERSION_TIMED,
+        _ => VERSION,
+    };
     let options = EncodeOptions {
+        dialect: Dialect::Redis(version),
         compression,
         checksum: false,
         ..EncodeOptions::default()
@@ -51,7 +58,7 @@ pub fn dump(value: ValueRef<'_>, compression: bool) -> Vec<u8> {
         result.is_ok(),
         "nothing cancels it and the sink cannot fail"
     );
-    payload.extend_from_slice(&VERSION.to_le_bytes());
+    payload.extend_from_slice(&version.to_le_bytes());
     let checksum = crc64(0, &payload);
     payload.extend_from_slice(&checksum.to_le_bytes());
     payload
@@ -220,7 +227,7 @@ mod tests {
             );
             assert_eq!(from.encoding(), to.encoding());
             assert_eq!(HashRef::of(to).len(), fields);
-            HashRef::of(from).for_each(|field, value| {
+            HashRef::of(from).for_each(|field, value, _| {
                 let found = HashRef::of(to).get(field.as_bytes(&mut Vec::new()));
                 assert!(found.unwrap().equals(value.as_bytes(&mut Vec::new())));
             });

@@ -7,15 +7,28 @@ use crate::container::{Buffer, CowTable, Domain, EntryMut};
 use super::entry::{BLOCK_BYTES_MAX, Entry, Value};
 use super::large::Large;
 use super::sizes::{Place, Sizes};
+use super::times::{Deadlines, Times};
 
 /// The value of a collection's key in its table. As a [`Buffer`] it is the bytes of the small encoding: an edit is in
 /// place where the allocator's class allows, and copies the entry first where a snapshot sees it.
 pub struct BodyMut<'a> {
     slot: EntryMut<'a, Entry>,
     seeds: Seeds<'a>,
-    sizes: &'a mut Sizes,
-    /// Where `sizes` has it.
+    counts: Counts<'a>,
+    /// Where the counts have it.
     place: Option<Place>,
+    /// What the counts know of its deadlines.
+    times: Times,
+}
+
+/// What is to be told of a changed value.
+pub struct Counts<'a> {
+    /// The hash of its key.
+    pub hash: u64,
+    /// The histogram of sizes.
+    pub sizes: &'a mut Sizes,
+    /// The indexes of deadlines.
+    pub deadlines: &'a mut dyn Deadlines,
 }
 
 /// What a new table needs.
@@ -34,19 +47,23 @@ impl Seeds<'_> {
 }
 
 impl<'a> BodyMut<'a> {
-    /// The value in `slot`; `sizes` counts it already, or not if it is new.
+    /// The value in `slot`; the counts have it already, or not if it is new.
     pub fn new(
         slot: EntryMut<'a, Entry>,
         seeds: Seeds<'a>,
-        sizes: &'a mut Sizes,
+        counts: Counts<'a>,
         new: bool,
     ) -> BodyMut<'a> {
-        let place = (!new).then(|| Place::of(slot.get()));
+        let (place, times) = match new {
+            true => (None, Times::default()),
+            false => (Some(Place::of(slot.get())), Times::of(slot.get())),
+        };
         BodyMut {
             slot,
             seeds,
-            sizes,
+            counts,
             place,
+            times,
         }
     }
 
@@ -101,7 +118,14 @@ impl<'a> BodyMut<'a> {
 impl Drop for BodyMut<'_> {
     fn drop(&mut self) {
         let now = Place::of(self.slot.get());
-        self.sizes.changed(self.place, Some(now));
+        self.counts.sizes.changed(self.place, Some(now));
+        let times = Times::of(self.slot.get());
+        if times != self.times {
+            let Counts {
+                hash, deadlines, ..
+            } = &mut self.counts;
+            deadlines.times_changed(*hash, self.times, times);
+        }
     }
 }
 

@@ -8,7 +8,7 @@
 use crate::container::{CowTable, CowTree, Domain, Entry, Item};
 
 use super::entry::Kind;
-use super::hash::HashTable;
+use super::hash_table::HashTable;
 use super::list::QuickList;
 use super::set::SetTable;
 use super::zset_table::ZsetTable;

@@ -269,7 +269,9 @@ fn push_value(value: ValueRef<'_>, out: &mut Vec<u8>) {
             }
         }
         ValueRef::Hash(hash) => {
-            hash.for_each(|field, value| parts.push([text(field), text(value)].concat()));
+            hash.for_each(|field, value, at| {
+                parts.push([text(field), text(value), format!("{at:?}").into_bytes()].concat());
+            });
         }
     }
     parts.sort_unstable();

@@ -381,7 +381,9 @@ fn rows_say_what_redis_says() {
     let server = Server::start(&[]);
     let (mut ours, mut theirs) = (server.client(), peer.client());
     let names = "append bitcount bitfield bitfield_ro bitop bitpos copy dbsize decr decrby del dump exists expire expireat expiretime flushall flushdb get getbit getdel \
-                 getex getrange getset incr incrby incrbyfloat keys lcs mget move mset msetnx object persist pexpire pfadd pfcount pfdebug pfmerge pfselftest \
+                 getex getrange getset hdel hexists hexpire hexpireat hexpiretime hget hgetall hgetdel hgetex hincrby hincrbyfloat hkeys hlen hmget \
+                 hmset hpersist hpexpire hpexpireat hpexpiretime hpttl hrandfield hscan hset hsetex hsetnx hstrlen httl hvals incr incrby \
+                 incrbyfloat keys lcs mget move mset msetnx object persist pexpire pfadd pfcount pfdebug pfmerge pfselftest \
                  pexpireat pexpiretime psetex pttl randomkey rename renamenx restore scan set setbit setex setnx setrange \
                  strlen substr swapdb touch ttl type unlink";
     let mut wrong = Vec::new();

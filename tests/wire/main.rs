@@ -31,6 +31,7 @@ mod expire;
 mod families;
 mod generic;
 mod harness;
+mod hash_expire;
 mod hyperloglog;
 mod introspection;
 mod later;

@@ -198,11 +198,11 @@ fn run(seed: u64, rounds: usize, names: u64, large: bool) {
             }
             _ => {
                 keyspace.maintain(db, now);
-                while let Some(due) = keyspace.next_due(db, now) {
+                while let Some(due) = keyspace.next_due(db, Due::Key, now) {
                     assert!(is_due(twin[db].remove(&due).unwrap().1.unwrap(), now));
                     assert!(keyspace.remove(db, keyspace.key(&due)));
                 }
-                assert_eq!(keyspace.due_count(db, now), 0);
+                assert_eq!(keyspace.due_count(db, Due::Key, now), 0);
             }
         }
         let due = twin[db]
@@ -210,7 +210,7 @@ fn run(seed: u64, rounds: usize, names: u64, large: bool) {
             .filter(|(_, deadline)| deadline.is_some_and(|at| is_due(at, now)))
             .count();
         assert_eq!(
-            keyspace.due_count(db, now),
+            keyspace.due_count(db, Due::Key, now),
             due,
             "seed {seed} round {round}"
         );
@@ -335,7 +335,11 @@ fn a_loaded_keyspace_replaces_one_that_snapshots_see() {
     fresh.set_string(0, fresh.key(b"new"), b"y", Ttl::At(100));
     keyspace.replace(fresh);
     assert_eq!(
-        (keyspace.len(0), keyspace.len(1), keyspace.due_count(0, 101)),
+        (
+            keyspace.len(0),
+            keyspace.len(1),
+            keyspace.due_count(0, Due::Key, 101)
+        ),
         (1, 0, 1)
     );
     assert!(keyspace.has_snapshots() && keyspace.snapshot_bytes() > 0);

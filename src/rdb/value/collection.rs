@@ -9,12 +9,14 @@ use std::hash::{DefaultHasher, Hasher};
 use super::Started;
 use super::blob;
 use crate::base::num;
+use crate::base::time::UnixMs;
 use crate::container::{IntSet, Pack, PackItem};
 use crate::rdb::decode::{Batch, Element, Record, Score, Value};
 use crate::rdb::error::RdbErrorKind;
 use crate::rdb::reader::{Reader, Span, Stop};
 use crate::types::Kind;
 use crate::types::entry::BLOCK_BYTES_MAX;
+use crate::types::times::DEADLINE_MAX;
 
 /// Elements that one step gives at most.
 const STEP: usize = 64;
@@ -26,6 +28,14 @@ pub(crate) enum Shape {
     Item,
     /// Two strings.
     Pair,
+    /// In a stream a deadline and two strings: the deadline is 0 for none, else 1 and what it is behind the first one.
+    TimedFrom { first: UnixMs },
+    /// In a stream a deadline and two strings: the deadline is 0 for none.
+    Timed,
+    /// In a stream two strings and eight bytes of a deadline: -1 for none.
+    TimedBehind,
+    /// In a blob two strings and a deadline as text: 0 for none.
+    TimedText,
     /// A string and eight bytes of a double.
     Scored,
     /// A string and a number as text: in a stream in a form of its own, in a blob as any string.
@@ -96,6 +106,14 @@ impl State {
                     let element = match shape {
                         Shape::Item => Element::Item(first),
                         Shape::Pair => Element::Pair(first, push(batch, &second()?)),
+                        Shape::TimedFrom { .. }
+                        | Shape::Timed
+                        | Shape::TimedBehind
+                        | Shape::TimedText => {
+                            let value = push(batch, &second()?);
+                            let deadline = num::parse_i64(&second()?).ok_or(DAMAGED)?;
+                            Element::Timed(first, value, deadline_of(deadline, 0)?)
+                        }
                         Shape::Scored | Shape::ScoredText => {
                             Element::Scored(first, Score::of(score_of(&second()?)?))
                         }
@@ -105,6 +123,18 @@ impl State {
                 Ok(false)
             }
         }
+    }
+}
+
+/// What stands for no deadline in VALKEY's form.
+const NO_DEADLINE: i64 = -1;
+
+/// A field's deadline in milliseconds; `none` is not one.
+fn deadline_of(deadline: i64, none: i64) -> Result<Option<UnixMs>, Stop> {
+    match deadline {
+        deadline if deadline == none => Ok(None),
+        1..=DEADLINE_MAX => Ok(Some(deadline)),
+        _ => Err(RdbErrorKind::Value("a field's deadline is out of range").into()),
     }
 }
 
@@ -122,8 +152,28 @@ fn element(
     bytes_max: u64,
     batch: &mut Batch,
 ) -> Result<Element, Stop> {
+    let deadline = match shape {
+        Shape::TimedFrom { first } => {
+            let behind = i64::try_from(reader.length()?).map_err(|_| DAMAGED)?;
+            match behind {
+                0 => None,
+                behind => deadline_of(first.checked_add(behind - 1).ok_or(DAMAGED)?, 0)?,
+            }
+        }
+        Shape::Timed => deadline_of(i64::try_from(reader.length()?).map_err(|_| DAMAGED)?, 0)?,
+        _ => None,
+    };
     let first = reader.string(bytes_max, &mut batch.bytes)?;
     Ok(match shape {
+        Shape::TimedFrom { .. } | Shape::Timed => {
+            let value = reader.string(bytes_max, &mut batch.bytes)?;
+            Element::Timed(first, value, deadline)
+        }
+        Shape::TimedBehind | Shape::TimedText => {
+            let value = reader.string(bytes_max, &mut batch.bytes)?;
+            let deadline = i64::from_le_bytes(reader.array()?);
+            Element::Timed(first, value, deadline_of(deadline, NO_DEADLINE)?)
+        }
         Shape::Item => Element::Item(first),
         Shape::Pair => Element::Pair(first, reader.string(bytes_max, &mut batch.bytes)?),
         Shape::Scored => {
@@ -214,6 +264,7 @@ fn pack(
     let step = match shape {
         Shape::Item => 1,
         Shape::Pair | Shape::Scored | Shape::ScoredText => 2,
+        Shape::TimedFrom { .. } | Shape::Timed | Shape::TimedBehind | Shape::TimedText => 3,
     };
     if !found.len().is_multiple_of(step) || !are_distinct(found, step) {
         return Err(DAMAGED.into());
@@ -261,6 +312,69 @@ pub(super) fn hash_pack(
     batch: &mut Batch,
 ) -> Result<Started, Stop> {
     pack(reader, bytes_max, batch, Kind::Hash, Shape::Pair)
+}
+
+/// A hash whose deadlines count from the first one, which stands before them.
+pub(super) fn hash_timed(reader: &mut Reader<'_>, _: u64, _: &mut Batch) -> Result<Started, Stop> {
+    let first = i64::from_le_bytes(reader.array()?);
+    stream(reader, Kind::Hash, Shape::TimedFrom { first })
+}
+
+pub(super) fn hash_timed_old(
+    reader: &mut Reader<'_>,
+    _: u64,
+    _: &mut Batch,
+) -> Result<Started, Stop> {
+    stream(reader, Kind::Hash, Shape::Timed)
+}
+
+pub(super) fn hash_timed_valkey(
+    reader: &mut Reader<'_>,
+    _: u64,
+    _: &mut Batch,
+) -> Result<Started, Stop> {
+    stream(reader, Kind::Hash, Shape::TimedBehind)
+}
+
+/// A pack of fields, values and deadlines behind the first deadline, which the pack has too.
+pub(super) fn hash_timed_pack(
+    reader: &mut Reader<'_>,
+    bytes_max: u64,
+    batch: &mut Batch,
+) -> Result<Started, Stop> {
+    reader.take(8)?;
+    hash_timed_pack_old(reader, bytes_max, batch)
+}
+
+pub(super) fn hash_timed_pack_old(
+    reader: &mut Reader<'_>,
+    bytes_max: u64,
+    batch: &mut Batch,
+) -> Result<Started, Stop> {
+    let mut started = pack(reader, bytes_max, batch, Kind::Hash, Shape::TimedText)?;
+    if let Value::Packed { other, bytes, .. } = &mut started.value {
+        let found = Pack::of(batch.bytes(*bytes));
+        if !is_by_deadline(found)? {
+            return Ok(strings(Kind::Hash, Shape::TimedText, texts(found)));
+        }
+        *other = true;
+    }
+    Ok(started)
+}
+
+/// Whether fields, values and deadlines in turn stand in the order of the deadlines, integers all; an error for what is
+/// no deadline.
+fn is_by_deadline(pack: Pack<'_>) -> Result<bool, Stop> {
+    let mut before = 0;
+    for item in pack.iter().skip(2).step_by(3) {
+        let text = num::parse_i64(item.as_bytes(&mut [0; 20])).ok_or(DAMAGED)?;
+        let deadline = deadline_of(text, 0)?.unwrap_or(UnixMs::MAX);
+        if deadline < before || !matches!(item, PackItem::Int(_)) {
+            return Ok(false);
+        }
+        before = deadline;
+    }
+    Ok(true)
 }
 
 pub(super) fn hash_ziplist(

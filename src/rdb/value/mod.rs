@@ -32,6 +32,12 @@ pub const ZSET_LISTPACK: u8 = 17;
 pub const QUICKLIST_2: u8 = 18;
 /// A pack of members.
 pub const SET_LISTPACK: u8 = 20;
+/// A hash's fields and values, with deadlines, as VALKEY has them.
+pub const HASH_TIMED_VALKEY: u8 = 22;
+/// A hash's fields and values, with deadlines, as REDIS has them.
+pub const HASH_TIMED: u8 = 24;
+/// A pack of fields, values and deadlines.
+pub const HASH_LISTPACK_TIMED: u8 = 25;
 
 /// A type of value in a file.
 pub struct Type {
@@ -158,11 +164,36 @@ pub const TYPES: &[Type] = &[
         Some(collection::set_pack),
     ),
     row(21, Under::Both, "stream-v3", None),
-    row(22, Under::Redis, "hash-hashtable-md-pre-release", None),
-    row(22, Under::Valkey, "hash-v2", None),
-    row(23, Under::Redis, "hash-listpack-md-pre-release", None),
-    row(24, Under::Redis, "hash-hashtable-md", None),
-    row(25, Under::Redis, "hash-listpack-md", None),
+    row(
+        22,
+        Under::Redis,
+        "hash-hashtable-md-pre-release",
+        Some(collection::hash_timed_old),
+    ),
+    row(
+        HASH_TIMED_VALKEY,
+        Under::Valkey,
+        "hash-v2",
+        Some(collection::hash_timed_valkey),
+    ),
+    row(
+        23,
+        Under::Redis,
+        "hash-listpack-md-pre-release",
+        Some(collection::hash_timed_pack_old),
+    ),
+    row(
+        HASH_TIMED,
+        Under::Redis,
+        "hash-hashtable-md",
+        Some(collection::hash_timed),
+    ),
+    row(
+        HASH_LISTPACK_TIMED,
+        Under::Redis,
+        "hash-listpack-md",
+        Some(collection::hash_timed_pack),
+    ),
 ];
 
 /// The row of a byte under a magic.
