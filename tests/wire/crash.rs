@@ -10,10 +10,26 @@ const DEBUG: [&str; 2] = ["--enable-debug-command", "yes"];
 fn crashed(args: &[&str], command: &str) -> (Result<i32, i32>, String) {
     let mut server = Server::start(&[&DEBUG, args].concat());
     let mut client = server.client();
+    // On a busy machine helpers may not have begun when the server answers.
+    wait_until("the helpers", || {
+        let names = threads(server.pid());
+        ["free", "sync", "save"]
+            .iter()
+            .all(|name| names.iter().any(|found| found == name))
+    });
     client.send(format!("{command}\r\n").as_bytes());
     let status = server.wait_for_end().unwrap();
     let end = status.signal().ok_or(status.code().unwrap_or(-1));
     (end, server.log())
+}
+
+/// The names of a server's threads.
+fn threads(pid: u32) -> Vec<String> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let names = tasks.map(|task| std::fs::read_to_string(task?.path().join("comm")));
+    names
+        .map(|name| name.unwrap_or_default().trim_end().to_owned())
+        .collect()
 }
 
 /// The parts must stand in the log in this order.
