@@ -4,6 +4,7 @@
 use super::*;
 use crate::config::ShutdownOptions;
 use crate::engine::{Blocked, ClientFlags, PauseCause, key_load_delay_ns};
+use crate::keyspace::Keyspace;
 use crate::rdb::decode::{Batch, DecodeOptions, Decoded, Decoder};
 use crate::rdb::load::{LoadOptions, Loader};
 
@@ -178,49 +179,24 @@ pub fn debug_reload(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Co
     if save {
         save_now(ctx)?;
     }
-    let failed = |reason: String| {
-        log::warn!("Error trying to load the RDB dump: {reason}");
-        CommandError::text("ERR Error trying to load the RDB dump, check server logs.")
-    };
-    let path = ctx.engine.rdb_path();
-    let Some((mut file, _)) = ctx.host.open(&path).map_err(failed)? else {
-        return Err(failed(format!("{} does not exist", path.display())));
-    };
-    let options = LoadOptions {
-        now: ctx.now(),
+    let now = ctx.now();
+    let mut detached = ctx.engine.keyspace.detached(now);
+    let mut loader = Loader::new(LoadOptions {
+        now,
         drop_due: !ctx.engine.is_replica(),
         new_access: ctx.engine.new_access(),
         encodings: ctx.engine.encodings(),
-    };
-    let mut loader = Loader::new(options).merging(merge);
-    let mut decoder = Decoder::new(DecodeOptions::new(ctx.engine.keyspace.seed()));
-    let mut batch = Batch::default();
-    let now = ctx.now();
-    let mut detached = ctx.engine.keyspace.detached(now);
-    let keyspace = match flush {
-        true => &mut detached,
-        false => &mut ctx.engine.keyspace,
-    };
-    loop {
-        batch.clear();
-        let decoded = decoder
-            .decode(&mut batch)
-            .map_err(|error| failed(error.to_string()))?;
-        let keys = loader.loaded().seen();
-        loader
-            .apply(keyspace, &batch, 0, usize::MAX)
-            .map_err(|error| failed(error.to_string()))?;
-        let delay_ns = key_load_delay_ns(&ctx.engine.config, loader.loaded().seen() - keys);
-        ctx.host.sleep_us(delay_ns / 1000);
-        match decoded {
-            Decoded::Done => break,
-            Decoded::BatchFull => {}
-            Decoded::NeedInput(_) => match decoder.feed_from(&mut file, 1 << 18) {
-                Ok(0) => return Err(failed(decoder.truncated().to_string())),
-                Ok(_) => {}
-                Err(error) => return Err(failed(error.to_string())),
-            },
-        }
+    })
+    .merging(merge);
+    let fresh = flush.then_some(&mut detached);
+    if let Err(reason) = reload(ctx, &mut loader, fresh) {
+        // What stood half made.
+        let workshop = ctx.engine.keyspace.workshop();
+        ctx.engine.keyspace.flush(Some(workshop));
+        log::warn!("Error trying to load the RDB dump: {reason}");
+        return Err(CommandError::text(
+            "ERR Error trying to load the RDB dump, check server logs.",
+        ));
     }
     let loaded = loader.loaded().clone();
     if flush {
@@ -231,4 +207,43 @@ pub fn debug_reload(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Co
     log::warn!("DB reloaded by DEBUG RELOAD");
     ctx.reply().ok();
     Ok(())
+}
+
+/// Loads the RDB file into `fresh`, or into the data set itself. Errors: why it cannot be loaded; a part of it may be.
+fn reload(
+    ctx: &mut Context<'_>,
+    loader: &mut Loader,
+    mut fresh: Option<&mut Keyspace>,
+) -> Result<(), String> {
+    let path = ctx.engine.rdb_path();
+    let Some((mut file, _)) = ctx.host.open(&path)? else {
+        return Err(format!("{} does not exist", path.display()));
+    };
+    let mut decoder = Decoder::new(DecodeOptions::new(ctx.engine.keyspace.seed()));
+    let mut batch = Batch::default();
+    loop {
+        batch.clear();
+        let decoded = decoder
+            .decode(&mut batch)
+            .map_err(|error| error.to_string())?;
+        let keys = loader.loaded().seen();
+        let keyspace = match &mut fresh {
+            Some(fresh) => &mut **fresh,
+            None => &mut ctx.engine.keyspace,
+        };
+        loader
+            .apply(keyspace, &batch, 0, usize::MAX)
+            .map_err(|error| error.to_string())?;
+        let delay_ns = key_load_delay_ns(&ctx.engine.config, loader.loaded().seen() - keys);
+        ctx.host.sleep_us(delay_ns / 1000);
+        match decoded {
+            Decoded::Done => return Ok(()),
+            Decoded::BatchFull => {}
+            Decoded::NeedInput(_) => match decoder.feed_from(&mut file, 1 << 18) {
+                Ok(0) => return Err(decoder.truncated().to_string()),
+                Ok(_) => {}
+                Err(error) => return Err(error.to_string()),
+            },
+        }
+    }
 }

@@ -55,7 +55,8 @@ pub(super) fn check_output_limit(engine: &mut Engine, client: &mut Client) {
     } else if client.soft_limit_since_ms == 0 {
         client.soft_limit_since_ms = now;
     }
-    let soft_too_long = over_soft && now - client.soft_limit_since_ms > limit.soft_seconds * 1000;
+    let soft_too_long =
+        over_soft && now - client.soft_limit_since_ms > limit.soft_seconds.saturating_mul(1000);
     // A client that has not logged in and does not read must not grow: Redis allows its first 16 KiB and 1 KiB more.
     let over_hard = over_hard
         || (unsent > UNAUTHENTICATED_REPLY_BYTES_MAX && !client.is(ClientFlags::AUTHENTICATED));
@@ -255,13 +256,10 @@ fn denied_without(client: &Client, entry: &'static Registered, flag: u32) -> boo
         || (is_exec(client, entry) && client.transaction.missing_flags & flag != 0)
 }
 
-/// Whether memory over the limit forbids the command: one that may need more, an EXEC with such a one, and
-/// whatever a transaction would queue.
+/// Whether memory over the limit forbids the command: one that may need more, or an EXEC with such a one.
 #[inline]
 pub(super) fn denied_out_of_memory(client: &Client, entry: &'static Registered) -> bool {
-    entry.command.is(DENYOOM)
-        || (is_exec(client, entry) && client.transaction.flags & DENYOOM != 0)
-        || (client.is(ClientFlags::MULTI) && !entry.command.is(RUNS_IN_MULTI))
+    entry.command.is(DENYOOM) || (is_exec(client, entry) && client.transaction.flags & DENYOOM != 0)
 }
 
 /// What only concerns masters that want replicas, replicas, and the links of replicas.

@@ -83,8 +83,10 @@ pub enum Record {
 /// An element of a collection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Element {
-    /// A member.
+    /// A member, or an element of a list.
     Item(Span),
+    /// Elements of a list: a checked pack, not empty.
+    Chunk(Span),
     /// A field and its value.
     Pair(Span, Span),
     /// A field, its value and its deadline.
@@ -228,6 +230,8 @@ pub struct Decoder {
     buffer: Vec<u8>,
     /// Bytes of `buffer` that are used. Invariant: `summed <= used <= buffer.len()`.
     used: usize,
+    /// Bytes of `buffer` without which nothing more can be decoded.
+    needed: usize,
     /// Bytes of `buffer` that are in `checksum`.
     summed: usize,
     /// Where in the stream `buffer` starts.
@@ -250,6 +254,7 @@ impl Decoder {
             options,
             buffer: Vec::new(),
             used: 0,
+            needed: 0,
             summed: 0,
             buffer_offset: 0,
             checksum: 0,
@@ -315,6 +320,12 @@ impl Decoder {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
+        // Not tried again with every chunk of a long string.
+        let missing = self.needed.saturating_sub(self.buffer.len());
+        if missing > 0 {
+            batch.stream_bytes = self.offset();
+            return Ok(Decoded::NeedInput(missing as u64));
+        }
         // Taken out for the time of the run, so that readers can borrow it.
         let buffer = std::mem::take(&mut self.buffer);
         let result = self.run(&buffer, batch);
@@ -335,8 +346,10 @@ impl Decoder {
                 Ok(()) => self.used += reader.used(),
                 Err(Stop::Missing(count)) => {
                     batch.bytes.truncate(bytes_before);
-                    let missing = count.saturating_sub(fresh.len() as u64);
-                    return Ok(Decoded::NeedInput(missing.max(1)));
+                    let missing = count.saturating_sub(fresh.len() as u64).max(1);
+                    let needed = (buffer.len() as u64).saturating_add(missing);
+                    self.needed = usize::try_from(needed).unwrap_or(usize::MAX);
+                    return Ok(Decoded::NeedInput(missing));
                 }
                 Err(Stop::Bad(kind)) => return Err(kind),
             }
@@ -506,6 +519,7 @@ impl Decoder {
         let mut buffer = std::mem::take(&mut self.buffer);
         self.sum(&buffer);
         buffer.drain(..self.used);
+        self.needed = self.needed.saturating_sub(self.used);
         if buffer.capacity() > BUFFER_BYTES_KEPT && buffer.len() < BUFFER_BYTES_KEPT / 4 {
             buffer.shrink_to(BUFFER_BYTES_KEPT);
         }

@@ -64,12 +64,14 @@ pub(super) fn elements(
         Kind::List => {
             let mut list = ListMut::new(body, ListLimit::of(encodings.list));
             for element in elements {
-                let Element::Item(item) = element else {
-                    return Err(SHAPE);
-                };
-                list.push(End::Back, batch.bytes(item));
+                match element {
+                    Element::Item(item) => list.push(End::Back, batch.bytes(item)),
+                    Element::Chunk(pack) => list.push_chunk(batch.bytes(pack), false),
+                    _ => return Err(SHAPE),
+                }
                 count += 1;
             }
+            list.settle(false);
         }
         Kind::Hash => {
             let mut hash = HashMut::new(body, encodings.hash);
@@ -79,7 +81,7 @@ pub(super) fn elements(
                         (field, value, Ttl::None)
                     }
                     Element::Timed(field, value, Some(at)) => (field, value, Ttl::At(at)),
-                    Element::Item(_) | Element::Scored(..) => return Err(SHAPE),
+                    _ => return Err(SHAPE),
                 };
                 if !hash.set_with(batch.bytes(field), batch.bytes(value), ttl) {
                     return Err(DUPLICATE);

@@ -242,6 +242,33 @@ mod tests {
         }
     }
 
+    /// A node beyond what one entry or chunk should hold is cut, and gives its elements in order.
+    #[test]
+    fn a_huge_node_of_a_list_comes_in_chunks() {
+        let mut keyspace = Keyspace::new(1, 3);
+        let mut node = crate::container::PackBuilder::new();
+        for number in 0..100_000 {
+            node.push_int(number);
+        }
+        let node = node.finish();
+        let mut payload = vec![crate::rdb::value::QUICKLIST_2, 1, 2, 0x80];
+        payload.extend_from_slice(&(node.len() as u32).to_be_bytes());
+        payload.extend_from_slice(&node);
+        payload.extend_from_slice(&11u16.to_le_bytes());
+        payload.extend_from_slice(&crc64(0, &payload).to_le_bytes());
+        let key = keyspace.key(b"key");
+        let restored = super::restore(&payload, &mut keyspace, key, &ENCODINGS);
+        assert_eq!(restored, Ok(Restored::Made));
+        let entry = keyspace.find(keyspace.workshop(), key).unwrap();
+        let (list, mut expected) = (crate::types::ListRef::of(entry), 0);
+        list.for_each(|item| {
+            assert!(item.equals(expected.to_string().as_bytes()));
+            expected += 1;
+        });
+        assert_eq!((expected, list.len()), (100_000, 100_000));
+        keyspace.remove(keyspace.workshop(), key);
+    }
+
     /// What redis-server 7.0 answers to DUMP of "hello", and valkey-server 9.1.
     const HELLO_7: &[u8] = b"\x00\x05hello\n\x00";
     const HELLO_VALKEY_9: &[u8] = b"\x00\x05helloP\x00\xac\x58\x16\xe7\xfb\x66\x47\xfe";

@@ -9,7 +9,7 @@
 //! Invariants: every chunk but the last is full; the last is cut to an allocator class; bytes beyond
 //! the string's length are zero.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::sys::alloc::class_bytes;
 
@@ -64,6 +64,12 @@ pub struct Chunks {
 
 fn new_chunk(len: usize) -> Arc<[u8]> {
     std::iter::repeat_n(0, len).collect()
+}
+
+/// The full chunk of zeros that all strings share until they write to it.
+fn zero_chunk() -> Arc<[u8]> {
+    static ZEROS: OnceLock<Arc<[u8]>> = OnceLock::new();
+    Arc::clone(ZEROS.get_or_init(|| new_chunk(CHUNK_BYTES)))
 }
 
 /// The size of a last chunk that holds `used` bytes.
@@ -130,10 +136,12 @@ impl Chunks {
         self.write(self.len(), head);
         while rest.len() >= CHUNK_BYTES {
             let (chunk, more) = rest.split_at(CHUNK_BYTES);
+            let chunk = match chunk.iter().all(|&byte| byte == 0) {
+                true => zero_chunk(),
+                false => Arc::from(chunk),
+            };
             let root = Arc::make_mut(&mut self.root);
-            root.leaf_mut(root.len / CHUNK_BYTES)
-                .chunks
-                .push(Arc::from(chunk));
+            root.leaf_mut(root.len / CHUNK_BYTES).chunks.push(chunk);
             root.len += CHUNK_BYTES;
             rest = more;
         }
@@ -167,7 +175,6 @@ impl Chunks {
     /// chunk of zeros until they are written: a far offset costs no memory and little time.
     fn grow(&mut self, len: usize, gap_end: usize) {
         let root = Arc::make_mut(&mut self.root);
-        let mut zeros = None;
         for index in root.len / CHUNK_BYTES..len.div_ceil(CHUNK_BYTES) {
             let wanted = match len - index * CHUNK_BYTES {
                 rest if rest >= CHUNK_BYTES => CHUNK_BYTES,
@@ -175,10 +182,7 @@ impl Chunks {
             };
             let leaf = root.leaf_mut(index);
             match leaf.chunks.get_mut(index % FANOUT) {
-                None if (index + 1) * CHUNK_BYTES <= gap_end => {
-                    let zeros = zeros.get_or_insert_with(|| new_chunk(CHUNK_BYTES));
-                    leaf.chunks.push(Arc::clone(zeros));
-                }
+                None if (index + 1) * CHUNK_BYTES <= gap_end => leaf.chunks.push(zero_chunk()),
                 None => leaf.chunks.push(new_chunk(wanted)),
                 Some(chunk) if chunk.len() < wanted => {
                     let zeros = wanted - chunk.len();

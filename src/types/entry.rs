@@ -675,6 +675,7 @@ impl Entry {
     /// same class. Panics when out of range.
     pub fn try_splice(&mut self, at: usize, removed: usize, inserted: &[u8]) -> bool {
         let (start, old) = self.packed_mut();
+        assert!(at <= old && removed <= old - at);
         let tail = old - at - removed;
         let len = at + inserted.len() + tail;
         let fits = match self.form() {

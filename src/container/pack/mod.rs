@@ -552,7 +552,8 @@ impl<'b, B: Buffer + ?Sized> PackMut<'b, B> {
 
     /// Replaces `removed` bytes by elements, after which there are `count` in all.
     fn edit(&mut self, at: usize, removed: usize, inserted: &[u8], count: usize) {
-        assert!(at >= HEADER_BYTES && removed < self.buffer.bytes().len() - at);
+        let len = self.buffer.bytes().len();
+        assert!((HEADER_BYTES..len).contains(&at) && removed < len - at);
         let total = self.buffer.bytes().len() - removed + inserted.len();
         let header = header_of(total, count);
         self.buffer.splice(at, removed, inserted);

@@ -10,7 +10,7 @@ use super::Started;
 use super::blob;
 use crate::base::num;
 use crate::base::time::UnixMs;
-use crate::container::{IntSet, Pack, PackItem};
+use crate::container::{IntSet, Pack, PackBuilder, PackItem, Position};
 use crate::rdb::decode::{Batch, Element, Record, Score, Value};
 use crate::rdb::error::RdbErrorKind;
 use crate::rdb::reader::{Reader, Span, Stop};
@@ -20,6 +20,9 @@ use crate::types::times::DEADLINE_MAX;
 
 /// Elements that one step gives at most.
 const STEP: usize = 64;
+
+/// Bytes of the chunks that a list's elements are put in when they don't come in chunks.
+const CHUNK_BYTES: usize = 8 << 10;
 
 /// What an element is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,11 +52,37 @@ pub(crate) enum State {
     Stream { left: u64, shape: Shape },
     /// So many nodes of a list follow in the stream, of the older form or the newer.
     Nodes { left: u64, old: bool },
-    /// The strings of these elements, taken from a blob.
-    Blob {
-        strings: std::vec::IntoIter<Vec<u8>>,
-        shape: Shape,
-    },
+    /// The strings of these elements stand in a blob.
+    Blob { strings: Strings, shape: Shape },
+}
+
+/// Strings from a blob, one by one.
+#[derive(Debug)]
+pub(crate) enum Strings {
+    /// Of a pack that is checked: its bytes, and where the next begins.
+    Pack(Vec<u8>, Option<Position>),
+    /// Of an older encoding.
+    Texts(std::vec::IntoIter<Vec<u8>>),
+}
+
+impl Strings {
+    fn of_pack(pack: Pack<'_>) -> Strings {
+        Strings::Pack(pack.bytes().to_vec(), pack.first())
+    }
+
+    /// Puts the next one into the batch.
+    fn next(&mut self, batch: &mut Batch) -> Option<Span> {
+        match self {
+            Strings::Texts(texts) => Some(push(batch, &texts.next()?)),
+            Strings::Pack(bytes, next) => {
+                let (pack, at) = (Pack::of(bytes), (*next)?);
+                let start = batch.bytes.len();
+                pack.get(at).push_to(&mut batch.bytes);
+                *next = pack.next(at);
+                Some(Span::since(start, &batch.bytes))
+            }
+        }
+    }
 }
 
 impl State {
@@ -97,25 +126,25 @@ impl State {
             }
             State::Blob { strings, shape } => {
                 for _ in 0..STEP {
-                    let Some(first) = strings.next() else {
+                    let Some(first) = strings.next(batch) else {
                         batch.records.push(Record::End);
                         return Ok(true);
                     };
-                    let first = push(batch, &first);
-                    let mut second = || strings.next().ok_or(DAMAGED);
                     let element = match shape {
                         Shape::Item => Element::Item(first),
-                        Shape::Pair => Element::Pair(first, push(batch, &second()?)),
+                        Shape::Pair => Element::Pair(first, strings.next(batch).ok_or(DAMAGED)?),
                         Shape::TimedFrom { .. }
                         | Shape::Timed
                         | Shape::TimedBehind
                         | Shape::TimedText => {
-                            let value = push(batch, &second()?);
-                            let deadline = num::parse_i64(&second()?).ok_or(DAMAGED)?;
+                            let value = strings.next(batch).ok_or(DAMAGED)?;
+                            let deadline = strings.next(batch).ok_or(DAMAGED)?;
+                            let deadline = num::parse_i64(batch.bytes(deadline)).ok_or(DAMAGED)?;
                             Element::Timed(first, value, deadline_of(deadline, 0)?)
                         }
                         Shape::Scored | Shape::ScoredText => {
-                            Element::Scored(first, Score::of(score_of(&second()?)?))
+                            let score = strings.next(batch).ok_or(DAMAGED)?;
+                            Element::Scored(first, Score::of(score_of(batch.bytes(score))?))
                         }
                     };
                     batch.records.push(Record::Element(element));
@@ -195,36 +224,51 @@ fn element(
     })
 }
 
-/// A node of a list: all its elements.
+/// A node of a list: a chunk, or one long element. A pack that no entry would hold is cut into several chunks.
 fn node(reader: &mut Reader<'_>, old: bool, bytes_max: u64, batch: &mut Batch) -> Result<(), Stop> {
     const PLAIN: u64 = 1;
     const PACKED: u64 = 2;
     let form = if old { PACKED } else { reader.length()? };
     let blob = reader.string(bytes_max, &mut batch.bytes)?;
-    let found = match form {
-        PLAIN => {
-            batch.records.push(Record::Element(Element::Item(blob)));
-            return Ok(());
+    match form {
+        PLAIN if blob.len() > 0 => batch.records.push(Record::Element(Element::Item(blob))),
+        PACKED if old => {
+            let found = blob::ziplist(batch.bytes(blob)).ok_or(DAMAGED)?;
+            chunks(batch, found.iter().map(|text| PackItem::Bytes(text)));
         }
-        PACKED if old => blob::ziplist(batch.bytes(blob)).ok_or(DAMAGED)?,
-        PACKED => texts(Pack::check(batch.bytes(blob)).map_err(|_| DAMAGED)?),
+        PACKED => {
+            let found = Pack::check(batch.bytes(blob)).map_err(|_| DAMAGED)?;
+            if found.bytes_len() > BLOCK_BYTES_MAX {
+                let bytes = found.bytes().to_vec();
+                chunks(batch, Pack::of(&bytes).iter());
+            } else if !found.is_empty() {
+                batch.records.push(Record::Element(Element::Chunk(blob)));
+            }
+        }
         _ => return Err(DAMAGED.into()),
-    };
-    for text in found {
-        let item = push(batch, &text);
-        batch.records.push(Record::Element(Element::Item(item)));
     }
     Ok(())
 }
 
-/// The elements of a pack as text.
-fn texts(pack: Pack<'_>) -> Vec<Vec<u8>> {
-    let text = |item: PackItem<'_>| {
-        let mut text = Vec::with_capacity(item.len());
-        item.push_to(&mut text);
-        text
+/// Gives a list's elements in chunks of a middling size.
+fn chunks<'t>(batch: &mut Batch, items: impl Iterator<Item = PackItem<'t>>) {
+    let mut chunk = PackBuilder::new();
+    let mut give = |chunk: PackBuilder| {
+        if !chunk.is_empty() {
+            let span = push(batch, &chunk.finish());
+            batch.records.push(Record::Element(Element::Chunk(span)));
+        }
     };
-    pack.iter().map(text).collect()
+    for item in items {
+        if chunk.bytes_len() + item.len() > CHUNK_BYTES {
+            give(std::mem::take(&mut chunk));
+        }
+        match item {
+            PackItem::Int(value) => chunk.push_int(value),
+            PackItem::Bytes(text) => chunk.push(text),
+        }
+    }
+    give(chunk);
 }
 
 fn rest(kind: Kind, state: State) -> Started {
@@ -241,8 +285,7 @@ fn stream(reader: &mut Reader<'_>, kind: Kind, shape: Shape) -> Result<Started, 
 }
 
 /// A blob whose strings become elements.
-fn strings(kind: Kind, shape: Shape, strings: Vec<Vec<u8>>) -> Started {
-    let strings = strings.into_iter();
+fn strings(kind: Kind, shape: Shape, strings: Strings) -> Started {
     rest(kind, State::Blob { strings, shape })
 }
 
@@ -272,7 +315,7 @@ fn pack(
     if found.bytes_len() <= BLOCK_BYTES_MAX && !found.is_empty() {
         return Ok(packed(kind, false, blob));
     }
-    Ok(strings(kind, shape, texts(found)))
+    Ok(strings(kind, shape, Strings::of_pack(found)))
 }
 
 /// Whether every `step`-th element differs from all others.
@@ -355,7 +398,11 @@ pub(super) fn hash_timed_pack_old(
     if let Value::Packed { other, bytes, .. } = &mut started.value {
         let found = Pack::of(batch.bytes(*bytes));
         if !is_by_deadline(found)? {
-            return Ok(strings(Kind::Hash, Shape::TimedText, texts(found)));
+            return Ok(strings(
+                Kind::Hash,
+                Shape::TimedText,
+                Strings::of_pack(found),
+            ));
         }
         *other = true;
     }
@@ -418,7 +465,8 @@ pub(super) fn set_ints(
         return Ok(packed(Kind::Set, true, blob));
     }
     let texts = found.iter().map(|number| number.to_string().into_bytes());
-    Ok(strings(Kind::Set, Shape::Item, texts.collect()))
+    let texts = Strings::Texts(texts.collect::<Vec<_>>().into_iter());
+    Ok(strings(Kind::Set, Shape::Item, texts))
 }
 
 pub(super) fn zset(reader: &mut Reader<'_>, _: u64, _: &mut Batch) -> Result<Started, Stop> {
@@ -439,7 +487,8 @@ pub(super) fn zset_pack(
     if let Value::Packed { bytes, .. } = started.value {
         let found = Pack::of(batch.bytes(bytes));
         if !is_ranked(found)? {
-            return Ok(strings(Kind::Zset, Shape::ScoredText, texts(found)));
+            let found = Strings::of_pack(found);
+            return Ok(strings(Kind::Zset, Shape::ScoredText, found));
         }
     }
     Ok(started)
@@ -505,10 +554,10 @@ fn older(
     bytes_max: u64,
     batch: &mut Batch,
     parse: fn(&[u8]) -> Option<Vec<Vec<u8>>>,
-) -> Result<Vec<Vec<u8>>, Stop> {
+) -> Result<Strings, Stop> {
     let start = batch.bytes.len();
     let blob = reader.string(bytes_max, &mut batch.bytes)?;
     let found = parse(batch.bytes(blob)).ok_or(DAMAGED)?;
     batch.bytes.truncate(start);
-    Ok(found)
+    Ok(Strings::Texts(found.into_iter()))
 }
