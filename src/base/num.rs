@@ -111,6 +111,72 @@ pub fn push_f64(out: &mut Vec<u8>, value: f64) {
         push_i64(out, value as i64);
         return;
     }
+    push_digits(out, value);
+}
+
+/// As [`push_f64`], whole numbers too by the few digits that read back (`1e+16`), and zero with its sign: how scores are
+/// digested.
+pub fn push_f64_by_digits(out: &mut Vec<u8>, value: f64) {
+    if value.is_finite() && value != 0.0 {
+        push_digits(out, value);
+    } else {
+        if value == 0.0 && value.is_sign_negative() {
+            out.push(b'-');
+        }
+        push_f64(out, value);
+    }
+}
+
+/// Appends a double as C prints it by `%.17g`: 17 digits without trailing zeros, an exponent of two digits at least.
+/// Infinite: as [`push_f64`].
+pub fn push_f64_17(out: &mut Vec<u8>, value: f64) {
+    if !value.is_finite() {
+        return push_f64(out, value);
+    }
+    let text = format!("{:.16e}", value.abs());
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let digits: Vec<u8> = digits.bytes().filter(u8::is_ascii_digit).collect();
+    let kept = digits.iter().rposition(|&digit| digit != b'0').unwrap_or(0) + 1;
+    let digits = &digits[..kept];
+    if value.is_sign_negative() {
+        out.push(b'-');
+    }
+    match exponent {
+        -4..=-1 => {
+            out.extend_from_slice(b"0.");
+            out.resize(out.len() + exponent.unsigned_abs() as usize - 1, b'0');
+            out.extend_from_slice(digits);
+        }
+        0..=16 => {
+            let whole = exponent as usize + 1;
+            let (before, after) = digits.split_at(whole.min(kept));
+            out.extend_from_slice(before);
+            out.resize(out.len() + whole - before.len(), b'0');
+            push_fraction(out, after);
+        }
+        _ => {
+            let (first, after) = digits.split_at(1);
+            out.extend_from_slice(first);
+            push_fraction(out, after);
+            out.extend_from_slice(if exponent < 0 { b"e-" } else { b"e+" });
+            if exponent.abs() < 10 {
+                out.push(b'0');
+            }
+            push_i64(out, i64::from(exponent.abs()));
+        }
+    }
+}
+
+fn push_fraction(out: &mut Vec<u8>, digits: &[u8]) {
+    if !digits.is_empty() {
+        out.push(b'.');
+        out.extend_from_slice(digits);
+    }
+}
+
+/// Appends a number that is neither zero nor infinite by the digits of [`grisu`].
+fn push_digits(out: &mut Vec<u8>, value: f64) {
     if value < 0.0 {
         out.push(b'-');
     }
@@ -141,10 +207,7 @@ fn push_decimal(out: &mut Vec<u8>, digits: &[u8], last: i32) {
     } else {
         let (first, fraction) = digits.split_at(1);
         out.extend_from_slice(first);
-        if !fraction.is_empty() {
-            out.push(b'.');
-            out.extend_from_slice(fraction);
-        }
+        push_fraction(out, fraction);
         out.extend_from_slice(if exponent < 0 { b"e-" } else { b"e+" });
         push_i64(out, i64::from(exponent.abs()));
     }
@@ -188,6 +251,45 @@ pub fn parse_memory(text: &[u8]) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn doubles_by_digits() {
+        let text = |push: fn(&mut Vec<u8>, f64), value: f64| {
+            let mut out = Vec::new();
+            push(&mut out, value);
+            String::from_utf8(out).unwrap()
+        };
+        // What C's printf gives for %.17g.
+        for (value, expected) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (1.1, "1.1000000000000001"),
+            (0.1, "0.10000000000000001"),
+            (1e-4, "0.0001"),
+            (1e-7, "9.9999999999999995e-08"),
+            (100.0, "100"),
+            (1e16, "10000000000000000"),
+            (1e17, "1e+17"),
+            (123_456_789_012_345_680.0, "1.2345678901234568e+17"),
+            (-2.5, "-2.5"),
+            (5e-324, "4.9406564584124654e-324"),
+            (f64::MAX, "1.7976931348623157e+308"),
+            (f64::NEG_INFINITY, "-inf"),
+        ] {
+            assert_eq!(text(push_f64_17, value), expected);
+        }
+        for (value, expected) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (1e15, "1e+15"),
+            (1e16, "1e+16"),
+            (60_174_605_592_790_272.0, "60174605592790270"),
+            (1.5, "1.5"),
+            (f64::INFINITY, "inf"),
+        ] {
+            assert_eq!(text(push_f64_by_digits, value), expected);
+        }
+    }
 
     #[test]
     fn integers() {

@@ -193,6 +193,9 @@ struct Limits {
 impl Limits {
     /// The rest of the arguments: [start [end [BYTE | BIT]]]. BITPOS complains of the unit before it does of `end`.
     fn parse(args: &mut Args<'_>, unit_first: bool) -> Result<Limits, CommandError> {
+        if args.left() > 3 {
+            return Err(CommandError::Syntax);
+        }
         let mut limits = Limits {
             start: 0,
             end: None,

@@ -610,6 +610,11 @@ fn trackinginfo(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandEr
 
 /// CLIENT UNBLOCK id [TIMEOUT|ERROR]. Reply: 1 when it was blocked by a command, else 0.
 fn unblock(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    if args.left() > 2 {
+        return Err(CommandError::text(
+            "ERR unknown subcommand or wrong number of arguments for 'UNBLOCK'. Try CLIENT HELP.",
+        ));
+    }
     let id = args.bytes()?;
     let with_error = if args.is_empty() || args.take("timeout") {
         false

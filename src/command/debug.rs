@@ -176,7 +176,9 @@ fn object(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError
         .keyspace
         .find(db, key)
         .ok_or(CommandError::NoSuchKey)?;
-    let serialized = payload::dump(ValueRef::of(entry), false).len() - payload::FOOTER_BYTES;
+    let compress = ctx.engine.config.rdbcompression;
+    // Without its type and the footer.
+    let serialized = payload::dump(ValueRef::of(entry), compress).len() - payload::FOOTER_BYTES - 1;
     let mut text = format!(
         "Value at:{:p} refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{}",
         std::ptr::from_ref(entry),
@@ -258,7 +260,7 @@ impl Digest {
                     let mut pair = Digest::default();
                     pair.mix(member.as_bytes(&mut scratch));
                     scratch.clear();
-                    zset::push_score(&mut scratch, score);
+                    num::push_f64_by_digits(&mut scratch, score);
                     pair.mix(&scratch);
                     self.add(&pair.0);
                 }

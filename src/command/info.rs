@@ -208,7 +208,7 @@ fn clients(ctx: &mut Context<'_>, out: &mut String) {
     field(out, "watching_clients", ctx.engine.watched.clients());
     field(out, "clients_in_timeout_table", 0);
     field(out, "total_watched_keys", ctx.engine.watched.keys());
-    field(out, "total_blocking_keys", 0);
+    field(out, "total_blocking_keys", ctx.engine.key_waits.keys());
     field(out, "total_blocking_keys_on_nokey", 0);
 }
 

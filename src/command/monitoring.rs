@@ -309,6 +309,11 @@ fn monitor(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> 
     if ctx.client.is(ClientFlags::REPLICA) {
         return Ok(());
     }
+    if ctx.client.is(ClientFlags::IN_EXEC) {
+        return Err(CommandError::text(
+            "ERR MONITOR isn't allowed for DENY BLOCKING client",
+        ));
+    }
     if !ctx.client.is(ClientFlags::MONITOR) {
         ctx.client.flags.insert(ClientFlags::MONITOR);
         ctx.engine.monitors.push(ctx.client.link);

@@ -220,6 +220,7 @@ impl Members {
     /// Makes one of members that are there several times, with a score made of theirs in the order they came.
     pub fn merge(&mut self, combine: impl Fn(f64, f64) -> f64) {
         let bytes = &self.bytes;
+        let before = self.items.len();
         self.items
             .sort_by(|a, b| bytes[a.0..a.1].cmp(&bytes[b.0..b.1]));
         self.items.dedup_by(|next, kept| {
@@ -229,6 +230,16 @@ impl Members {
             }
             same
         });
+        if self.items.len() == before {
+            return;
+        }
+        let mut kept = Vec::new();
+        for (start, end, _) in &mut self.items {
+            let at = kept.len();
+            kept.extend_from_slice(&bytes[*start..*end]);
+            (*start, *end) = (at, kept.len());
+        }
+        self.bytes = kept;
     }
 
     /// Puts them in the order of a sorted set.
@@ -593,8 +604,9 @@ impl<'a> Source for ZsetRef<'a> {
         }
     }
 
+    /// From the highest score down, as Redis gives them.
     fn for_each(&self, each: impl FnMut(Self::Item)) {
-        self.iter().for_each(each);
+        self.range(0..ZsetRef::len(self), true).for_each(each);
     }
 }
 
@@ -611,6 +623,11 @@ fn zscan(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError>
     };
     let options = ScanOptions::parse(args, Scanned::Other)?;
     let mut text = Vec::new();
+    // Scores of a large sorted set are given with all their digits, as Redis does.
+    let push_score = match zset {
+        ZsetRef::Table(_) => num::push_f64_17,
+        ZsetRef::Pack(_) => push_score,
+    };
     let mut push = |page: &mut Page<'_>, member: StringRef<'_>, score: f64| {
         if page.push(member) {
             text.clear();

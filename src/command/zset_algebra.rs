@@ -7,6 +7,9 @@ use super::*;
 use crate::keyspace::Key;
 use crate::types::{Entry, Kind, SetRef, StringRef, ZsetRef};
 
+/// A union is merged before its end from so many members on.
+const MERGED_MEMBERS: usize = 10_000;
+
 /// What the rows that reply have in common.
 const READ: Command = Command::new("", -3, zunion)
     .flags(READONLY | MOVABLE_KEYS)
@@ -341,11 +344,17 @@ impl<'a> Query<'a> {
     fn unite(&self, sources: Vec<Option<Source<'_>>>, members: &mut Members) {
         let mut sources: Vec<Source<'_>> = sources.into_iter().flatten().collect();
         sources.sort_by_key(Source::len);
+        let mut distinct = 0;
         for source in &sources {
             source.walk(|member, score| {
                 members.push(member, number(score));
                 true
             });
+            // Memory follows the result, not the sources.
+            if members.len() > MERGED_MEMBERS.max(2 * distinct) {
+                members.merge(|a, b| self.aggregate.of(a, b));
+                distinct = members.len();
+            }
         }
         members.merge(|a, b| self.aggregate.of(a, b));
     }

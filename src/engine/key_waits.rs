@@ -70,6 +70,11 @@ impl KeyWaits {
         self.count == 0
     }
 
+    /// Keys that somebody waits for.
+    pub fn keys(&self) -> usize {
+        self.databases.iter().map(HashMap::len).sum()
+    }
+
     /// The number that the next arrival gets.
     pub fn next_number(&self) -> u64 {
         self.next

@@ -530,15 +530,17 @@ impl Engine {
         }
     }
 
-    /// Marks all clients that watch a key: the whole data set is another.
+    /// Marks the clients that watch a key that is there: the whole data set is about to be another, or has become one.
     pub fn touch_all_watched(&mut self) {
-        let links: Vec<LinkId> = self
+        let places: Vec<(usize, Box<[u8]>)> = self
             .watched
             .places()
-            .flat_map(|(_, _, links)| links.iter().copied())
+            .map(|(db, key, _)| (db, key.into()))
             .collect();
-        for link in links {
-            self.spoil(link);
+        for (db, key) in places {
+            if self.keyspace.find(db, self.keyspace.key(&key)).is_some() {
+                self.spoil_watchers(db, &key);
+            }
         }
     }
 

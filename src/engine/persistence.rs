@@ -383,6 +383,7 @@ impl Engine {
 
     /// A data set was loaded: it replaces the one there is. Watched keys count as changed.
     pub fn take_data_set(&mut self, keyspace: Keyspace, loaded: &Loaded) {
+        self.touch_all_watched();
         self.keyspace.replace(keyspace);
         self.own_expires = OwnExpires::default();
         self.loaded(loaded);

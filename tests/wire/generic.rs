@@ -451,3 +451,68 @@ fn sorted(value: &Value) -> String {
         other => other.to_string(),
     }
 }
+
+#[test]
+fn rarities_answer_as_redis() {
+    let Some(mut pair) = Pair::start(&["--enable-debug-command", "yes"]) else {
+        return;
+    };
+    for line in [
+        // Over the limit only commands that may need memory are refused, also while they queue.
+        "CONFIG SET maxmemory 1",
+        "MULTI",
+        "GET a",
+        "PING",
+        "EXEC",
+        "MULTI",
+        "SET a 1",
+        "EXEC",
+        "CONFIG SET maxmemory 0",
+        "MULTI",
+        "MONITOR",
+        "EXEC",
+        "CLIENT UNBLOCK 1 ERROR x",
+        "CLIENT UNBLOCK 1 2 3",
+        "SET s abc",
+        "BITPOS s 1 x 1 BIT 1",
+        "BITCOUNT s 6 18446744073709551616 byte x",
+        // A watched key that is in neither data set does not change.
+        "WATCH absent",
+        "DEBUG RELOAD",
+        "MULTI",
+        "EXEC",
+        "WATCH s",
+        "DEBUG RELOAD",
+        "MULTI",
+        "EXEC",
+        // The borders of a list's chunks are kept.
+        "CONFIG SET list-max-listpack-size 2",
+        "RPUSH l 1 2 3",
+        "CONFIG SET list-max-listpack-size -2",
+        "DEBUG RELOAD",
+        "OBJECT ENCODING l",
+        "LRANGE l 0 -1",
+        "ZADD z 3 a 1 b 2 c",
+        "ZRANDMEMBER z 10 WITHSCORES",
+    ] {
+        pair.same(line);
+    }
+}
+
+#[test]
+fn what_a_failed_reload_began_is_gone() {
+    let server = Server::start(&["--enable-debug-command", "yes"]);
+    let mut client = server.client();
+    client.text("SADD other x y");
+    // A set with the same member twice.
+    let mut file = b"REDIS0011\x02\x01k\x03\x01a\x01b\x01a\xff".to_vec();
+    file.extend_from_slice(&[0; 8]);
+    std::fs::write(server.dir().join("dump.rdb"), file).unwrap();
+    assert!(
+        client
+            .text("DEBUG RELOAD NOSAVE NOFLUSH")
+            .starts_with("(error)")
+    );
+    assert_eq!(client.text("SUNIONSTORE k other"), "2");
+    assert_eq!(client.text("SCARD k"), "2");
+}

@@ -525,3 +525,38 @@ fn ranges_by_member_answer_as_redis() {
 fn limit_words(prng: &mut Prng) -> Words {
     limit(prng)
 }
+
+#[test]
+fn digests_and_scans_of_scores_are_redis_s() {
+    let Some(mut pair) = Pair::start(&["--enable-debug-command", "yes"]) else {
+        return;
+    };
+    for score in [
+        "1700000000",
+        "1e8",
+        "1e9",
+        "1e12",
+        "1e15",
+        "1e16",
+        "60174605592790272",
+        "4611686018427387904",
+        "1e17",
+        "0.1",
+        "1.1",
+        "-1e-7",
+        "5e-324",
+        "123456789012345680",
+        "inf",
+        "-3",
+    ] {
+        pair.same("DEL z");
+        pair.same(&format!("ZADD z {score} member"));
+        pair.same("DEBUG DIGEST-VALUE z");
+        pair.same("ZSCAN z 0");
+        pair.same(&format!("ZADD z {score} {}", "m".repeat(100)));
+        pair.same("ZREM z member");
+        pair.same("OBJECT ENCODING z");
+        pair.same("DEBUG DIGEST-VALUE z");
+        pair.same("ZSCAN z 0");
+    }
+}
