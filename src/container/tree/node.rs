@@ -15,6 +15,9 @@ pub const CAPACITY: usize = 62;
 /// A node with fewer takes from or merges with a neighbour when something is removed.
 pub const THIN: usize = CAPACITY / 3;
 
+/// A leaf with so many free places takes from a full neighbour.
+pub const ROOM: usize = CAPACITY / 8;
+
 #[repr(C)]
 pub struct Leaf<T> {
     epoch: u64,
