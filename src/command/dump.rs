@@ -95,7 +95,8 @@ impl Options {
 
 /// RESTORE key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]
 /// Reply: OK. Errors: syntax error, BUSYKEY, invalid TTL, wrong version or checksum, bad data format.
-/// Propagates: itself with an absolute TTL and ABSTTL; DEL when it replaced a key and the TTL is past.
+/// Propagates: itself with an absolute TTL and ABSTTL; when it replaced a key and the TTL is past DEL, or UNLINK with
+/// lazyfree-lazy-server-del.
 /// O(bytes of the value).
 fn restore(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let (key, ttl, serialized) = (args.key()?, args.bytes()?, args.bytes()?);
@@ -127,7 +128,7 @@ fn restore(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErro
         let keyspace = &mut ctx.engine.keyspace;
         keyspace.remove(keyspace.workshop(), key);
         if exists {
-            expire::delete_past(ctx, key);
+            expire::delete(ctx, key, ctx.engine.config.lazyfree_lazy_server_del);
         }
         ctx.reply().ok();
         return Ok(());

@@ -189,12 +189,14 @@ pub(super) fn set_deadline(ctx: &mut Context<'_>, key: Key<'_>, at: UnixMs, opti
 
 /// Deletes a key whose new deadline is past: propagates DEL, or UNLINK with lazyfree-lazy-expire.
 pub(super) fn delete_past(ctx: &mut Context<'_>, key: Key<'_>) {
+    delete(ctx, key, ctx.engine.config.lazyfree_lazy_expire);
+}
+
+/// Deletes a key: propagates DEL or UNLINK.
+pub(super) fn delete(ctx: &mut Context<'_>, key: Key<'_>, unlinks: bool) {
     ctx.engine.keyspace.remove(ctx.client.db, key);
     ctx.changed(key.bytes, EventClass::Generic, "del");
-    let name: &[u8] = match ctx.engine.config.lazyfree_lazy_expire {
-        true => b"UNLINK",
-        false => b"DEL",
-    };
+    let name: &[u8] = if unlinks { b"UNLINK" } else { b"DEL" };
     ctx.replicate_as(&[name, key.bytes]);
 }
 

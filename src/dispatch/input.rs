@@ -27,6 +27,9 @@ pub(super) const QUERY_BYTES: usize = 16 * 1024;
 /// to nothing.
 const QUERY_KEPT_BYTES: usize = 1 << 20;
 
+/// Ranges that the buffer for them keeps room for: one command can have a million.
+const RANGES_KEPT_MAX: usize = 1 << 10;
+
 /// One parsed command: where its ranges stand, where it ends, what it is.
 struct Parsed {
     first_range: usize,
@@ -293,6 +296,8 @@ impl Machine {
             }
         }
         self.batch = batch;
+        ranges.clear();
+        ranges.shrink_to(RANGES_KEPT_MAX);
         self.ranges = ranges;
         client.running_bytes = 0;
         running::CLIENT.clear();

@@ -81,7 +81,7 @@ impl fmt::Display for RdbErrorKind {
             Checksum { stored, computed } => {
                 write!(
                     f,
-                    "wrong RDB checksum: expected {stored:x}, computed {computed:x}"
+                    "RDB CRC error: expected {stored:x}, computed {computed:x}"
                 )
             }
             Database(number, databases) => {
