@@ -690,8 +690,9 @@ fn two_clients_take_turns() {
             let mut request = Vec::new();
             push_request(&mut request, &args);
             history.push(format!("{turn}: {}", args.join(&b' ').escape_ascii()));
-            // A key that is due in a millisecond is due for both after two.
-            let due_soon = args.last().is_some_and(|arg| arg == b"1");
+            // A key that is due in a millisecond, or was made so by what EXEC runs, is due for both after two.
+            let runs_queue = args[0].eq_ignore_ascii_case(b"exec");
+            let due_soon = runs_queue || args.last().is_some_and(|arg| arg == b"1");
             let [a, b] = clients[turn].each_mut().map(|client| {
                 client.send(&request);
                 client.read().to_string()
