@@ -16,6 +16,7 @@ const UNSAFE_PLACES: &[&str] = &[
     "types/entry.rs",
     "types/large.rs",
     "types/hash_table.rs",
+    "types/stream/",
     "types/zset_table.rs",
 ];
 

@@ -6,6 +6,7 @@ use crate::engine::{
     Client, ClientFlags, Engine, EventClass, Host, KeyWait, LinkId, QueuedCommand,
 };
 use crate::keyspace::Key;
+use crate::resp::parser::Range;
 use crate::resp::reply::Reply;
 use crate::types::{Entry, Kind};
 
@@ -156,18 +157,51 @@ impl Context<'_> {
         kind: Kind,
         deadline_ms: u64,
     ) -> bool {
+        let words: Vec<&[u8]> = args.iter().collect();
+        let keys = keys.map(|at| args.at(at).into()).collect();
+        self.wait(&words, keys, kind, false, deadline_ms)
+    }
+
+    /// As [`Context::wait_for_keys`], with other words to be run again, for streams that are among them; `or_none`: also
+    /// until there is no stream under one of the keys.
+    pub fn wait_for_streams(
+        &mut self,
+        words: &[&[u8]],
+        keys: std::ops::Range<usize>,
+        or_none: bool,
+        deadline_ms: u64,
+    ) -> bool {
+        let keys = words[keys].iter().map(|&key| key.into()).collect();
+        self.wait(words, keys, Kind::Stream, or_none, deadline_ms)
+    }
+
+    fn wait(
+        &mut self,
+        words: &[&[u8]],
+        keys: Vec<Box<[u8]>>,
+        kind: Kind,
+        or_none: bool,
+        deadline_ms: u64,
+    ) -> bool {
         if self.client.is(ClientFlags::IN_EXEC) {
             return false;
         }
+        let mut end = 0;
+        let ranges = words.iter().map(|word| {
+            let start = end;
+            end += word.len();
+            Range { start, end }
+        });
         let wait = KeyWait {
             kind,
+            or_none,
             db: self.client.db,
-            keys: keys.map(|at| args.at(at).into()).collect(),
+            keys,
             deadline_ms,
             command: QueuedCommand {
                 command: self.command.id,
-                bytes: args.iter().collect::<Vec<_>>().concat(),
-                ranges: args.lengths_as_ranges(),
+                ranges: ranges.collect(),
+                bytes: words.concat(),
             },
             number: 0,
         };

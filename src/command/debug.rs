@@ -11,7 +11,7 @@ use crate::keyspace::Ttl;
 use crate::rdb::payload;
 use crate::types::access::lru_idle_seconds;
 use crate::types::list::{Chunk, ListRef};
-use crate::types::{Entry, Kind, ValueRef};
+use crate::types::{Entry, Kind, StreamId, ValueRef};
 
 /// The family's rows.
 pub const COMMANDS: &[Command] = &[
@@ -276,6 +276,17 @@ impl Digest {
                     }
                     self.add(&pair.0);
                 });
+            }
+            ValueRef::Stream(stream) => {
+                self.mix(&6_u32.to_be_bytes());
+                for record in stream.range(StreamId::MIN, StreamId::MAX) {
+                    let id = format!("{}.{}", record.id.ms, record.id.seq);
+                    self.mix(id.as_bytes());
+                    for (field, value) in record.fields {
+                        self.mix(field.as_bytes(&mut [0; 20]));
+                        self.mix(value.as_bytes(&mut [0; 20]));
+                    }
+                }
             }
         }
         if entry.expire_at().is_some() {

@@ -81,6 +81,13 @@ impl CommandError {
         CommandError::echoing("ERR unknown subcommand '", shown, &after)
     }
 
+    /// A subcommand's arguments are wrong; `sub` as the client wrote it.
+    pub fn subcommand_syntax(name: &str, sub: &[u8]) -> CommandError {
+        let before = "ERR unknown subcommand or wrong number of arguments for '";
+        let after = format!("'. Try {} HELP.", name.to_uppercase());
+        CommandError::echoing(before, &sub[..sub.len().min(128)], &after)
+    }
+
     /// A text that shows a client's word, as Redis does up to its first NUL byte.
     pub fn echoing(before: &str, word: &[u8], after: &str) -> CommandError {
         let end = word

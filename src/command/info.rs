@@ -550,6 +550,7 @@ fn keysizes(ctx: &mut Context<'_>, out: &mut String) {
                 Kind::Set => "sets_items",
                 Kind::Zset => "zsets_items",
                 Kind::Hash => "hashes_items",
+                Kind::Stream => continue,
             };
             if !bins.is_empty() {
                 field(out, &format!("db{db}_distrib_{what}"), bins.join(","));

@@ -39,6 +39,10 @@ mod sample;
 mod scan;
 mod set;
 mod sort;
+mod stream;
+mod stream_group;
+mod stream_info;
+mod stream_read;
 pub mod string;
 pub mod transaction;
 mod zset;
@@ -77,6 +81,10 @@ pub const FAMILIES: &[&[Command]] = &[
     persistence::COMMANDS,
     set::COMMANDS,
     sort::COMMANDS,
+    stream::COMMANDS,
+    stream_group::COMMANDS,
+    stream_info::COMMANDS,
+    stream_read::COMMANDS,
     string::COMMANDS,
     transaction::COMMANDS,
     zset::COMMANDS,

@@ -406,6 +406,11 @@ impl Command {
         self.handler = handler;
         self
     }
+    /// Sets the arity.
+    pub const fn arity(mut self, arity: i16) -> Command {
+        self.arity = arity;
+        self
+    }
     /// Sets the flags.
     pub const fn flags(mut self, flags: u32) -> Command {
         self.flags = flags;

@@ -289,7 +289,7 @@ fn len_of(value: ValueRef<'_>) -> usize {
         ValueRef::List(list) => list.len(),
         ValueRef::Set(set) => set.len(),
         ValueRef::Zset(zset) => zset.len(),
-        ValueRef::String(_) | ValueRef::Hash(_) => 0,
+        ValueRef::String(_) | ValueRef::Hash(_) | ValueRef::Stream(_) => 0,
     }
 }
 
@@ -302,7 +302,7 @@ fn for_each<'e>(value: ValueRef<'e>, mut each: impl FnMut(StringRef<'e>)) {
             .members()
             .for_each(|entry| each(StringRef::Bytes(entry.key()))),
         ValueRef::Zset(zset) => zset.iter().for_each(|(member, _)| each(member)),
-        ValueRef::String(_) | ValueRef::Hash(_) => {}
+        ValueRef::String(_) | ValueRef::Hash(_) | ValueRef::Stream(_) => {}
     }
 }
 
@@ -339,7 +339,7 @@ fn in_order(value: ValueRef<'_>, range: Range<usize>, reverse: bool) -> Vec<Stri
                 elements.len() < range.len()
             });
         }
-        ValueRef::String(_) | ValueRef::Hash(_) => {}
+        ValueRef::String(_) | ValueRef::Hash(_) | ValueRef::Stream(_) => {}
     }
     elements
 }

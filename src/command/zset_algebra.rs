@@ -183,7 +183,7 @@ impl<'a> Source<'a> {
     fn of(entry: &'a Entry, weight: f64, aggregate: Aggregate) -> Source<'a> {
         let content = match entry.kind() {
             Kind::Set => Content::Set(SetRef::of(entry)),
-            Kind::String | Kind::List | Kind::Zset | Kind::Hash => {
+            Kind::String | Kind::List | Kind::Zset | Kind::Hash | Kind::Stream => {
                 Content::Zset(ZsetRef::of(entry))
             }
         };

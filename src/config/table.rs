@@ -259,8 +259,8 @@ directives! {
     slowlog_max_len: i64 = 128, "slowlog-max-len", Range(0, i64::MAX), 0, Works;
     socket_mark_id: i64 = 0, "socket-mark-id", Range(0, U32_MAX), IMMUTABLE, Refused("marking sockets is not implemented");
     stop_writes_on_bgsave_error: bool = true, "stop-writes-on-bgsave-error", Any, 0, Works;
-    stream_node_max_bytes: i64 = 4096, "stream-node-max-bytes", Memory(0, i64::MAX), 0, StoredOnly;
-    stream_node_max_entries: i64 = 100, "stream-node-max-entries", Range(0, i64::MAX), 0, StoredOnly;
+    stream_node_max_bytes: i64 = 4096, "stream-node-max-bytes", Memory(0, i64::MAX), 0, Works;
+    stream_node_max_entries: i64 = 100, "stream-node-max-entries", Range(0, i64::MAX), 0, Works;
     supervised: Supervised = Supervised::No, "supervised", Any, IMMUTABLE, Works;
     syslog_enabled: bool = false, "syslog-enabled", Any, IMMUTABLE, Works;
     syslog_facility: SyslogFacility = SyslogFacility::Local0, "syslog-facility", Any, IMMUTABLE, Works;

@@ -34,6 +34,8 @@ pub use cow_box::{CowBox, Weigh};
 pub use domain::{Domain, EPOCH_BITS, EPOCH_MAX, Garbage, Pin};
 pub use entry::{Entry, Owned};
 pub use int_set::{IntSet, IntSetMut};
-pub use pack::{Pack, PackBuilder, PackItem, PackIter, PackMut, PackPositions, Position};
+pub use pack::{
+    Pack, PackAppender, PackBuilder, PackItem, PackIter, PackMut, PackPositions, Position,
+};
 pub use table::{CowTable, EntryMut, Lookup, Removed, TableView, VacantEntry};
 pub use tree::{CowTree, Item, Iter as TreeIter, TreeView};

@@ -32,17 +32,15 @@ impl Machine {
     fn serve_key(&mut self, db: usize, key: &[u8], host: &mut dyn Host) {
         let end = self.engine.key_waits.next_number();
         let mut from = 0;
-        while let Some((number, link, kind)) = self.engine.key_waits.first(db, key, from, end) {
+        while let Some((number, waiter)) = self.engine.key_waits.first(db, key, from, end) {
             from = number + 1;
             let keyspace = &self.engine.keyspace;
             let entry = keyspace.find(db, keyspace.key(key));
             // A due key is as good as gone, and whoever looks next deletes it.
             let now = self.engine.now();
             let lives = |entry: &&Entry| entry.expire_at().is_none_or(|at| !is_due(at, now));
-            match entry.filter(lives).map(Entry::kind) {
-                None => return,
-                Some(stored) if stored == kind => self.serve(link, host),
-                Some(_) => {}
+            if waiter.wants(entry.filter(lives).map(Entry::kind)) {
+                self.serve(waiter.link, host);
             }
         }
     }

@@ -66,6 +66,7 @@ impl Machine {
         }
         self.cron.maintained_ms = now;
         self.cron.more = self.reclaim(host);
+        self.serve_key_waits(host);
         if let Some(garbage) = self.engine.keyspace.take_garbage() {
             self.engine.actions.push(Action::Free(garbage));
         }

@@ -30,6 +30,7 @@ impl Engine {
             .collect();
         let count = self.keyspace.flush(db);
         self.own_expires.flush(db);
+        emptied.for_each(|db| self.signal_database(db));
         for ((db, key), held) in watched.iter().zip(held) {
             if held {
                 self.touch_watched(*db, key);

@@ -22,6 +22,8 @@ type Place = (usize, Box<[u8]>);
 pub struct KeyWait {
     /// A value of this type.
     pub kind: Kind,
+    /// Or that there is none such any more (XREADGROUP, which then fails).
+    pub or_none: bool,
     /// In this database.
     pub db: usize,
     /// Under one of these keys.
@@ -36,9 +38,18 @@ pub struct KeyWait {
 
 /// A client under one of its keys.
 #[derive(Clone, Copy, Debug)]
-struct Waiter {
-    link: LinkId,
+pub struct Waiter {
+    /// Which.
+    pub link: LinkId,
     kind: Kind,
+    or_none: bool,
+}
+
+impl Waiter {
+    /// Whether it is to be tried when its key has a value of this type, or none.
+    pub fn wants(&self, stored: Option<Kind>) -> bool {
+        self.or_none || stored == Some(self.kind)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -91,11 +102,11 @@ impl KeyWaits {
         places
     }
 
-    /// The first client under a key that arrived as `from` or later, and before `end`: its number, link and type.
-    pub fn first(&self, db: usize, key: &[u8], from: u64, end: u64) -> Option<(u64, LinkId, Kind)> {
+    /// The first client under a key that arrived as `from` or later, and before `end`, with its number.
+    pub fn first(&self, db: usize, key: &[u8], from: u64, end: u64) -> Option<(u64, Waiter)> {
         let waiters = self.databases.get(db)?.get(key)?;
         let (number, waiter) = waiters.clients.range(from..end).next()?;
-        Some((*number, waiter.link, waiter.kind))
+        Some((*number, *waiter))
     }
 
     /// The client whose deadline comes first.
@@ -114,10 +125,14 @@ impl KeyWaits {
         if self.databases.len() <= wait.db {
             self.databases.resize_with(wait.db + 1, HashMap::new);
         }
-        let kind = wait.kind;
+        let waiter = Waiter {
+            link,
+            kind: wait.kind,
+            or_none: wait.or_none,
+        };
         for key in &wait.keys {
             let waiters = self.databases[wait.db].entry(key.clone()).or_default();
-            waiters.clients.insert(wait.number, Waiter { link, kind });
+            waiters.clients.insert(wait.number, waiter);
         }
         if wait.deadline_ms > 0 {
             self.deadlines.insert((wait.deadline_ms, link));
@@ -161,10 +176,8 @@ impl Engine {
             return;
         };
         let found = self.keyspace.find(db, self.keyspace.key(key));
-        let Some(kind) = found.map(|entry| entry.kind()) else {
-            return;
-        };
-        if !waiters.signalled && waiters.clients.values().any(|waiter| waiter.kind == kind) {
+        let kind = found.map(|entry| entry.kind());
+        if !waiters.signalled && waiters.clients.values().any(|waiter| waiter.wants(kind)) {
             waiters.signalled = true;
             self.key_waits.signalled.push((db, key.into()));
         }

@@ -65,6 +65,8 @@ pub enum EventClass {
     Hash,
     /// `z`: sorted set commands.
     SortedSet,
+    /// `t`: stream commands.
+    Stream,
     /// `x`: a key expired.
     Expired,
     /// `n`: a key was created.
@@ -499,6 +501,7 @@ impl Engine {
         self.propagate(db, [name, key.bytes].into_iter());
         self.notify(EventClass::Expired, "expired", key.bytes, db);
         self.touch_watched(db, key.bytes);
+        self.signal_key(db, key.bytes);
     }
 
     /// The one thing a handler calls, once a key it changed: counts the change, wakes watchers, notifies.

@@ -93,6 +93,8 @@ pub enum Element {
     Timed(Span, Span, Option<UnixMs>),
     /// A member and its score.
     Scored(Span, Score),
+    /// A part of a stream: see [`value::stream::Part`].
+    Part(value::stream::Part),
 }
 
 /// A score, not NaN; by its bits, so that records compare.
@@ -801,10 +803,10 @@ mod tests {
     fn what_cannot_be_loaded_stops_the_stream_and_is_named() {
         let mut prng = Prng::new(4);
         let mut refused = |stream: &[u8]| decode(stream, 100, &mut prng).unwrap_err();
-        let stream = refused(b"REDIS0011\xfe\x00\x15\x02ab\x01");
+        let stream = refused(b"REDIS0011\xfe\x00\x07\x02ab\x01");
         let kind = RdbErrorKind::UnsupportedType {
-            code: 21,
-            name: "stream-v3",
+            code: 7,
+            name: "module-value",
         };
         assert_eq!(
             stream,
@@ -816,7 +818,7 @@ mod tests {
         );
         assert_eq!(
             stream.to_string(),
-            "objects of type stream-v3 (21) can't be loaded by this version at offset 11, key \"ab\""
+            "objects of type module-value (7) can't be loaded by this version at offset 11, key \"ab\""
         );
         assert_eq!(
             refused(b"VALKEY080\x18\x02ab").kind,

@@ -17,7 +17,10 @@ use crate::base::time::UnixMs;
 use crate::container::CowTable;
 use crate::keyspace::Snapshot;
 use crate::types::hash::without_deadlines;
-use crate::types::{Chunks, Entry, HashRef, ListRef, SetRef, StringRef, ValueRef, ZsetRef, access};
+use crate::types::stream::Group;
+use crate::types::{
+    Chunks, Entry, HashRef, ListRef, SetRef, Stream, StreamId, StringRef, ValueRef, ZsetRef, access,
+};
 
 /// The sink gets chunks of about this size.
 pub const CHUNK_BYTES: usize = 128 << 10;
@@ -375,6 +378,7 @@ where
                 Ok(())
             }
             ValueRef::Hash(hash) => self.hash(hash),
+            ValueRef::Stream(stream) => self.stream(stream),
         }
     }
 
@@ -420,6 +424,57 @@ where
             }
         });
         result
+    }
+
+    /// Blocks, totals, then each group with its pending entries and its consumers.
+    fn stream(&mut self, stream: &Stream) -> Result<(), EncodeError> {
+        push_length(&mut self.chunk, stream.block_count());
+        for (first, block) in stream.blocks() {
+            push_length(&mut self.chunk, StreamId::BYTES as u64);
+            self.chunk.extend_from_slice(&first.to_bytes());
+            self.string(block.bytes())?;
+            self.flush_full()?;
+        }
+        let meta = stream.meta();
+        push_length(&mut self.chunk, meta.length);
+        for id in [meta.last_id, meta.first_id, meta.max_deleted_id] {
+            push_id(&mut self.chunk, id);
+        }
+        push_length(&mut self.chunk, meta.entries_added);
+        let groups = stream.groups();
+        push_length(&mut self.chunk, groups.len() as u64);
+        for group in groups {
+            self.group(group)?;
+        }
+        Ok(())
+    }
+
+    fn group(&mut self, group: &Group) -> Result<(), EncodeError> {
+        self.string(&group.name)?;
+        push_id(&mut self.chunk, group.last_id);
+        push_length(&mut self.chunk, group.entries_read.unwrap_or(u64::MAX));
+        push_length(&mut self.chunk, group.pending_count());
+        for pending in group.pending_from(StreamId::MIN) {
+            self.chunk.extend_from_slice(&pending.id.to_bytes());
+            self.chunk
+                .extend_from_slice(&pending.delivered_ms.to_le_bytes());
+            push_length(&mut self.chunk, pending.count);
+            self.flush_full()?;
+        }
+        push_length(&mut self.chunk, group.consumer_count());
+        for (_, consumer) in group.consumers() {
+            self.string(&consumer.name)?;
+            let active_ms = consumer.active_ms.unwrap_or(-1);
+            self.chunk
+                .extend_from_slice(&consumer.seen_ms.to_le_bytes());
+            self.chunk.extend_from_slice(&active_ms.to_le_bytes());
+            push_length(&mut self.chunk, consumer.pending_count());
+            for id in consumer.pending_from(StreamId::MIN) {
+                self.chunk.extend_from_slice(&id.to_bytes());
+                self.flush_full()?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes all entries of a table; stops at the first error.
@@ -599,6 +654,7 @@ fn type_code(value: &ValueRef<'_>, dialect: Dialect) -> u8 {
         ValueRef::Zset(ZsetRef::Pack(_)) => super::value::ZSET_LISTPACK,
         ValueRef::Zset(ZsetRef::Table(_)) => super::value::ZSET,
         ValueRef::Hash(hash) => hash_code(*hash, dialect),
+        ValueRef::Stream(_) => super::value::STREAM_3,
     }
 }
 
@@ -626,6 +682,11 @@ pub(super) fn push_length(out: &mut Vec<u8>, length: u64) {
         out.push(0x81);
         out.extend_from_slice(&length.to_be_bytes());
     }
+}
+
+fn push_id(out: &mut Vec<u8>, id: StreamId) {
+    push_length(out, id.ms);
+    push_length(out, id.seq);
 }
 
 /// Appends a number in the shortest of the three integer forms.

@@ -11,7 +11,10 @@ use crate::container::Pack;
 use crate::keyspace::Keyspace;
 use crate::types::limits::Encodings;
 use crate::types::list::{End, ListLimit, ListMut};
-use crate::types::{HashMut, Kind, Limits, SetLimits, SetMut, Ttl, Value, ValueRef, ZsetMut};
+use crate::types::{
+    HashMut, Kind, Limits, SetLimits, SetMut, StreamId, StreamMut, Ttl, Value, ValueRef, ZsetMut,
+    stream,
+};
 
 const NOW: i64 = 1_800_000_000_000;
 const LIMITS: Limits = Limits {
@@ -51,7 +54,7 @@ fn written(prng: &mut Prng) -> (u8, Vec<u8>) {
     let count = 1 + prng.below(most);
     let items = texts(prng, count);
     let pack = |kind| Value::Packed(kind, &Pack::EMPTY, false);
-    match prng.below(5) {
+    match prng.below(6) {
         0 => {
             keyspace.set_string(0, key, &items.concat(), crate::keyspace::Ttl::None);
         }
@@ -72,6 +75,26 @@ fn written(prng: &mut Prng) -> (u8, Vec<u8>) {
             let mut zset = ZsetMut::new(body, LIMITS);
             for item in &items {
                 zset.set(item, prng.below(1000) as f64 / 8.0);
+            }
+        }
+        4 => {
+            let (body, _) = keyspace.body_or_new(0, key, stream::PLACEHOLDER);
+            let mut stream = StreamMut::new(body);
+            for (number, pair) in items.chunks_exact(2).enumerate() {
+                let fields = pair.iter().map(Vec::as_slice);
+                let id = StreamId::new(number as u64 / 2, 1 + number as u64);
+                stream.append(stream::BlockLimit::of(4096, 8), id, fields, 1);
+            }
+            for name in ["g", "h"] {
+                stream.add_group(name.as_bytes(), StreamId::new(1, 0), Some(1));
+                stream.group(name.as_bytes(), |group, domain| {
+                    let a = group.add_consumer(domain, b"a", NOW, None).unwrap();
+                    let b = group.add_consumer(domain, b"b", NOW, Some(NOW)).unwrap();
+                    for number in 0..prng.below(20) {
+                        let consumer = [a, b][prng.below(2) as usize];
+                        group.assign(domain, consumer, StreamId::new(number, 3), NOW, number);
+                    }
+                });
             }
         }
         _ => {

@@ -6,9 +6,12 @@ use crate::container::Pack;
 use crate::keyspace::{Key, Keyspace, Ttl};
 use crate::types::limits::Encodings;
 use crate::types::list::End;
-use crate::types::{HashMut, Kind, ListLimit, ListMut, SetLimits, SetMut, Value, ZsetMut};
+use crate::types::{
+    HashMut, Kind, ListLimit, ListMut, SetLimits, SetMut, StreamMut, Value, ZsetMut, stream,
+};
 
 const DUPLICATE: RdbErrorKind = RdbErrorKind::Value("an element stands twice in a value");
+const STREAM: RdbErrorKind = RdbErrorKind::Value("a stream contradicts itself");
 const SHAPE: RdbErrorKind = RdbErrorKind::Value("an element of another type of value");
 
 /// Stores a small collection, whose bytes are checked; one beyond today's limits becomes large.
@@ -34,7 +37,7 @@ pub(super) fn packed(
             let mut zset = ZsetMut::new(body, encodings.zset);
             zset.expect(zset.get().len(), 0);
         }
-        Kind::String => {}
+        Kind::String | Kind::Stream => {}
     }
 }
 
@@ -55,6 +58,7 @@ pub(super) fn elements(
         (Kind::Set, Some(Record::Element(Element::Item(first)))) => {
             SetMut::empty(batch.bytes(*first), 1, SetLimits::of(encodings))
         }
+        (Kind::Stream, Some(Record::Element(_))) => stream::PLACEHOLDER,
         (_, Some(Record::Element(_))) => Value::Packed(kind, &Pack::EMPTY, false),
         _ => return Ok(0),
     };
@@ -114,6 +118,19 @@ pub(super) fn elements(
                 });
                 if !new {
                     return Err(DUPLICATE);
+                }
+                count += 1;
+            }
+        }
+        Kind::Stream => {
+            let mut stream = StreamMut::new(body);
+            for element in elements {
+                let Element::Part(part) = element else {
+                    return Err(SHAPE);
+                };
+                let loaded = part.read(batch).map(|part| stream.load(part));
+                if loaded != Some(Ok(())) {
+                    return Err(STREAM);
                 }
                 count += 1;
             }

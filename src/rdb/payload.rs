@@ -178,7 +178,10 @@ fn whole(reader: Reader<'_>, restored: Restored) -> Result<Restored, super::read
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{HashRef, Kind, Limits, StringRef, Value};
+    use crate::base::prng::Prng;
+    use crate::types::{
+        HashRef, Kind, Limits, Stream, StreamId, StreamMut, StringRef, Value, stream,
+    };
 
     const ENCODINGS: Encodings = Encodings {
         hash: Limits {
@@ -267,6 +270,116 @@ mod tests {
         });
         assert_eq!((expected, list.len()), (100_000, 100_000));
         keyspace.remove(keyspace.workshop(), key);
+    }
+
+    /// A stream with groups; some of its entries are deleted.
+    fn make_stream(keyspace: &mut Keyspace, key: Key<'_>, entries: u64) {
+        let (body, _) = keyspace.body_or_new(0, key, stream::PLACEHOLDER);
+        let mut made = StreamMut::new(body);
+        for number in 1..=entries {
+            let fields: [&[u8]; 4] = [b"f", b"12", b"name", b"value"];
+            let count = 1 + usize::from(number % 7 > 0);
+            let id = StreamId::new(number, 0);
+            let fields = fields.into_iter().take(2 * count);
+            made.append(stream::BlockLimit::of(4096, 100), id, fields, count);
+        }
+        made.remove(&[StreamId::new(2, 0), StreamId::new(5, 0)]);
+        for name in ["g1", "g2"] {
+            made.add_group(name.as_bytes(), StreamId::new(3, 0), Some(3));
+            made.group(name.as_bytes(), |group, domain| {
+                for consumer in ["a", "b", "c"] {
+                    group.add_consumer(domain, consumer.as_bytes(), 7, None);
+                }
+                let consumer = group.find_consumer(b"b").unwrap();
+                for number in 1..entries / 2 {
+                    let id = StreamId::new(number, 0);
+                    group.assign(domain, consumer, id, 99, number);
+                }
+            });
+        }
+    }
+
+    fn payload_of(body: &[u8]) -> Vec<u8> {
+        let mut payload = body.to_vec();
+        payload.extend_from_slice(&11u16.to_le_bytes());
+        payload.extend_from_slice(&crc64(0, &payload).to_le_bytes());
+        payload
+    }
+
+    #[test]
+    fn streams_come_back() {
+        let mut keyspace = Keyspace::new(1, 3);
+        let (key, copy) = (keyspace.key(b"key"), keyspace.key(b"copy"));
+        for entries in [0, 1, 8, 500] {
+            keyspace.remove(0, key);
+            make_stream(&mut keyspace, key, entries);
+            let payload = dump(ValueRef::of(keyspace.find(0, key).unwrap()), true);
+            let restored = super::restore(&payload, &mut keyspace, copy, &ENCODINGS);
+            assert_eq!(restored, Ok(Restored::Made));
+            let workshop = keyspace.workshop();
+            assert!(keyspace.rename(workshop, copy, 0, copy));
+            let again = dump(ValueRef::of(keyspace.find(0, copy).unwrap()), true);
+            assert!(payload == again);
+            let body = &payload[..payload.len() - FOOTER_BYTES];
+            for end in 0..body.len().min(600) {
+                let cut = payload_of(&body[..end]);
+                assert!(super::restore(&cut, &mut keyspace, copy, &ENCODINGS).is_err());
+                assert!(keyspace.is_empty(workshop));
+            }
+        }
+    }
+
+    /// Damage under a right checksum: refused, or a stream that can be read and changed.
+    #[test]
+    fn fuzz_streams() {
+        let mut prng = Prng::new(11);
+        let mut keyspace = Keyspace::new(1, 3);
+        let (key, copy) = (keyspace.key(b"key"), keyspace.key(b"copy"));
+        let mut made = 0;
+        for round in 0..6000 {
+            if round % 50 == 0 {
+                keyspace.remove(0, key);
+                make_stream(&mut keyspace, key, [0, 3, 8, 30][round / 50 % 4]);
+            }
+            let payload = dump(ValueRef::of(keyspace.find(0, key).unwrap()), false);
+            let mut body = payload[..payload.len() - FOOTER_BYTES].to_vec();
+            for _ in 0..1 + prng.below(3) {
+                let at = 1 + prng.below(body.len() as u64 - 1) as usize;
+                body[at] = match prng.below(2) {
+                    0 => prng.next_u64() as u8,
+                    _ => body[at] ^ 1 << prng.below(8),
+                };
+            }
+            body[0] = [15, 19, 21, 21, 21][prng.below(5) as usize];
+            let payload = payload_of(&body);
+            let restored = super::restore(&payload, &mut keyspace, copy, &ENCODINGS);
+            if restored.is_err() {
+                continue;
+            }
+            made += 1;
+            let workshop = keyspace.workshop();
+            let found = Stream::of(keyspace.find(workshop, copy).unwrap());
+            let ids: Vec<StreamId> = found
+                .range(StreamId::MIN, StreamId::MAX)
+                .map(|record| record.id)
+                .collect();
+            assert_eq!(found.meta().length, ids.len() as u64);
+            dump(ValueRef::of(keyspace.find(workshop, copy).unwrap()), true);
+            let mut changed = StreamMut::new(keyspace.body(workshop, copy).unwrap());
+            assert_eq!(changed.remove(&ids), ids.len() as u64);
+            for name in ["g1", "g2"] {
+                changed.group(name.as_bytes(), |group, domain| {
+                    let consumers: Vec<_> = group.consumers().map(|(key, _)| key).collect();
+                    for consumer in consumers {
+                        group.remove_consumer(domain, consumer);
+                    }
+                    assert_eq!(group.pending_count(), 0);
+                });
+            }
+            drop(changed);
+            keyspace.remove(workshop, copy);
+        }
+        assert!(made > 50, "{made}");
     }
 
     /// What redis-server 7.0 answers to DUMP of "hello", and valkey-server 9.1.

@@ -63,11 +63,20 @@ pub enum Kind {
     Zset,
     /// A hash.
     Hash,
+    /// A stream.
+    Stream,
 }
 
 impl Kind {
     /// All types, in the order of their declaration.
-    pub const ALL: [Kind; 5] = [Kind::String, Kind::List, Kind::Set, Kind::Zset, Kind::Hash];
+    pub const ALL: [Kind; 6] = [
+        Kind::String,
+        Kind::List,
+        Kind::Set,
+        Kind::Zset,
+        Kind::Hash,
+        Kind::Stream,
+    ];
 
     /// The name that TYPE answers.
     pub fn name(self) -> &'static str {
@@ -77,6 +86,7 @@ impl Kind {
             Kind::Set => "set",
             Kind::Zset => "zset",
             Kind::Hash => "hash",
+            Kind::Stream => "stream",
         }
     }
 
@@ -87,6 +97,7 @@ impl Kind {
             Kind::Set => 2,
             Kind::Zset => 3,
             Kind::Hash => 4,
+            Kind::Stream => 5,
         }
     }
 
@@ -97,6 +108,7 @@ impl Kind {
             2 => Kind::Set,
             3 => Kind::Zset,
             4 => Kind::Hash,
+            5 => Kind::Stream,
             bits => unreachable!("kind {bits}"),
         }
     }
@@ -395,6 +407,7 @@ impl Entry {
             (Kind::Hash, true) => "listpackex",
             (Kind::List, true) => unreachable!("a list has one small encoding"),
             (Kind::Zset, true) => unreachable!("a sorted set has one small encoding"),
+            (Kind::Stream, _) => unreachable!("a stream has no small encoding"),
             (Kind::List | Kind::Set | Kind::Zset | Kind::Hash, false) => "listpack",
         }
     }

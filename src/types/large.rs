@@ -11,6 +11,7 @@ use super::entry::Kind;
 use super::hash_table::HashTable;
 use super::list::QuickList;
 use super::set::SetTable;
+use super::stream::Stream;
 use super::zset_table::ZsetTable;
 
 /// What each type's large form can do.
@@ -219,4 +220,5 @@ large! {
     Set(SetTable),
     Zset(ZsetTable),
     Hash(HashTable),
+    Stream(Stream),
 }

@@ -7,7 +7,7 @@
 //! A collection is small (bytes of a [`crate::container::Pack`] or [`crate::container::IntSet`] in the entry) or
 //! [`large`] (copy-on-write containers, boxed); [`body`] is what its type's file ([`hash`], [`set`], …) changes it
 //! through. Each of these has a `…Ref` for reading and a `…Mut` for writing, which know all encodings; elements are
-//! read as [`StringRef`].
+//! read as [`StringRef`]. A [`stream`] is always large.
 //! A new type is a new [`Kind`], and every `match` on it stops compiling until it is handled.
 
 pub mod access;
@@ -24,6 +24,7 @@ pub mod limits;
 pub mod list;
 pub mod set;
 pub mod sizes;
+pub mod stream;
 pub mod string;
 mod table;
 pub mod times;
@@ -38,6 +39,7 @@ pub use large::Large;
 pub use limits::Limits;
 pub use list::{ListLimit, ListMut, ListRef};
 pub use set::{SetLimits, SetMut, SetRef};
+pub use stream::{Stream, StreamId, StreamMut};
 pub use string::StringRef;
 pub use times::{Times, Ttl};
 pub use zset::{ZsetIter, ZsetMut, ZsetRef};
@@ -56,6 +58,8 @@ pub enum ValueRef<'a> {
     Zset(ZsetRef<'a>),
     /// A hash.
     Hash(HashRef<'a>),
+    /// A stream.
+    Stream(&'a Stream),
 }
 
 impl<'a> ValueRef<'a> {
@@ -67,6 +71,7 @@ impl<'a> ValueRef<'a> {
             Kind::Set => ValueRef::Set(SetRef::of(entry)),
             Kind::Zset => ValueRef::Zset(ZsetRef::of(entry)),
             Kind::Hash => ValueRef::Hash(HashRef::of(entry)),
+            Kind::Stream => ValueRef::Stream(Stream::of(entry)),
         }
     }
 }

@@ -25,6 +25,11 @@ impl Place {
     /// The place of an entry.
     #[inline]
     pub fn of(entry: &Entry) -> Place {
+        let kind = entry.kind();
+        if kind == Kind::Stream {
+            // Redis reports no sizes of streams.
+            return Place { kind, bin: 0 };
+        }
         let bin = match ValueRef::of(entry) {
             ValueRef::String(StringRef::Int(number)) => bin_of_decimal(number),
             ValueRef::String(string) => bin_of(string.len()),
@@ -32,8 +37,8 @@ impl Place {
             ValueRef::Set(set) => bin_of(set.len()),
             ValueRef::Zset(zset) => bin_of(zset.len()),
             ValueRef::Hash(hash) => bin_of(hash.len()),
+            ValueRef::Stream(_) => 0,
         };
-        let kind = entry.kind();
         Place { kind, bin }
     }
 }

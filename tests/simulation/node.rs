@@ -273,6 +273,11 @@ fn push_value(value: ValueRef<'_>, out: &mut Vec<u8>) {
                 parts.push([text(field), text(value), format!("{at:?}").into_bytes()].concat());
             });
         }
+        ValueRef::Stream(stream) => {
+            for (first, block) in stream.blocks() {
+                out.extend([&first.to_bytes(), block.bytes()].concat());
+            }
+        }
     }
     parts.sort_unstable();
     out.extend(parts.concat());

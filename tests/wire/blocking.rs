@@ -314,7 +314,8 @@ const SCENES: &[(&str, &[&str])] = &[
     ),
 ];
 
-fn play(server: &Server, steps: &[&str]) -> Vec<String> {
+/// Plays a scene (see [`SCENES`]); the replies.
+pub fn play(server: &Server, steps: &[&str]) -> Vec<String> {
     let mut clients: Vec<Client> = (0..4).map(|_| server.client()).collect();
     let id = clients[1].text("CLIENT ID");
     clients[0].text("FLUSHALL");

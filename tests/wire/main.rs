@@ -45,5 +45,6 @@ mod reference;
 mod replication;
 mod sort;
 mod startup;
+mod stream;
 mod string;
 mod zset;

@@ -270,13 +270,13 @@ fn a_damaged_file_is_refused_and_left_as_it_is() {
     let mut flipped = file.clone();
     flipped[file.len() / 2] ^= 1;
     let truncated = file[..file.len() - 5].to_vec();
-    let stream = b"REDIS0011\xfe\x00\x15\x06stream\x00\xff\0\0\0\0\0\0\0\0".to_vec();
+    let module = b"REDIS0011\xfe\x00\x07\x06module\x00\xff\0\0\0\0\0\0\0\0".to_vec();
     for (damaged, reason) in [
         (flipped, "at offset"),
         (truncated, "unexpected end of the stream at offset"),
         (
-            stream,
-            "stream-v3 (21) can't be loaded by this version at offset 11, key \"stream\"",
+            module,
+            "module-value (7) can't be loaded by this version at offset 11, key \"module\"",
         ),
         (b"hello".to_vec(), "unexpected end"),
     ] {

@@ -361,6 +361,14 @@ impl<'a> PackItem<'a> {
 #[derive(Clone, Debug)]
 pub struct PackIter<'a>(PackPositions<'a>);
 
+impl PackIter<'_> {
+    /// Where the next element begins, or the end.
+    #[inline]
+    pub fn place(&self) -> Position {
+        Position::at(self.0.front.min(self.0.bytes.len() - 1))
+    }
+}
+
 impl<'a> Iterator for PackIter<'a> {
     type Item = PackItem<'a>;
 
@@ -558,6 +566,61 @@ impl<'b, B: Buffer + ?Sized> PackMut<'b, B> {
         let header = header_of(total, count);
         self.buffer.splice(at, removed, inserted);
         self.buffer.write(0, &header);
+    }
+}
+
+/// Appends elements to a pack in a vector; its header is written once, when this is dropped.
+pub struct PackAppender<'v> {
+    /// Invariant: a pack without its end mark.
+    bytes: &'v mut Vec<u8>,
+    count: Option<usize>,
+}
+
+impl<'v> PackAppender<'v> {
+    /// To a vector that holds a pack made here or checked.
+    #[inline]
+    pub fn of(bytes: &'v mut Vec<u8>) -> PackAppender<'v> {
+        let count = Pack::of(bytes).len_known();
+        bytes.pop();
+        PackAppender { bytes, count }
+    }
+
+    /// Appends text.
+    #[inline]
+    pub fn push(&mut self, item: &[u8]) {
+        self.push_encoded(&Encoded::of(item));
+    }
+
+    /// Appends an integer.
+    #[inline]
+    pub fn push_int(&mut self, value: i64) {
+        match value {
+            0..=0x7f => {
+                self.bytes.extend_from_slice(&[value as u8, 1]);
+                self.count = self.count.map(|count| count + 1);
+            }
+            _ => self.push_encoded(&Encoded::int(value)),
+        }
+    }
+
+    #[inline]
+    fn push_encoded(&mut self, encoded: &Encoded<'_>) {
+        let extent = encoded.head_bytes + encoded.body.len();
+        self.bytes
+            .extend_from_slice(&encoded.head[..encoded.head_bytes]);
+        self.bytes.extend_from_slice(encoded.body);
+        let mut backward = [0; 5];
+        self.bytes
+            .extend_from_slice(write_backward(extent, &mut backward));
+        self.count = self.count.map(|count| count + 1);
+    }
+}
+
+impl Drop for PackAppender<'_> {
+    fn drop(&mut self) {
+        self.bytes.push(END);
+        let header = header_of(self.bytes.len(), self.count.unwrap_or(COUNT_UNKNOWN));
+        self.bytes[..HEADER_BYTES].copy_from_slice(&header);
     }
 }
 

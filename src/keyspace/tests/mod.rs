@@ -4,6 +4,7 @@ mod collections;
 mod hash;
 mod list;
 mod set;
+mod stream;
 mod zset;
 
 use std::collections::HashMap;

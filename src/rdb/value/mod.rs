@@ -8,6 +8,7 @@
 
 mod blob;
 pub(super) mod collection;
+pub(super) mod stream;
 pub(super) mod string;
 
 use super::Dialect;
@@ -32,6 +33,8 @@ pub const ZSET_LISTPACK: u8 = 17;
 pub const QUICKLIST_2: u8 = 18;
 /// A pack of members.
 pub const SET_LISTPACK: u8 = 20;
+/// A stream's blocks and groups, with when consumers were active.
+pub const STREAM_3: u8 = 21;
 /// A hash's fields and values, with deadlines, as VALKEY has them.
 pub const HASH_TIMED_VALKEY: u8 = 22;
 /// A hash's fields and values, with deadlines, as REDIS has them.
@@ -69,6 +72,8 @@ pub(super) enum State {
     String(string::State),
     /// A collection that comes element by element.
     Collection(collection::State),
+    /// A stream.
+    Stream(stream::State),
 }
 
 impl State {
@@ -82,6 +87,7 @@ impl State {
         match self {
             State::String(state) => state.step(reader, batch),
             State::Collection(state) => state.step(reader, bytes_max, batch),
+            State::Stream(state) => state.step(reader, bytes_max, batch),
         }
     }
 }
@@ -137,7 +143,7 @@ pub const TYPES: &[Type] = &[
         Some(collection::hash_ziplist),
     ),
     row(14, Under::Both, "quicklist", Some(collection::quicklist)),
-    row(15, Under::Both, "stream", None),
+    row(15, Under::Both, "stream", Some(stream::start_1)),
     row(
         HASH_LISTPACK,
         Under::Both,
@@ -156,14 +162,14 @@ pub const TYPES: &[Type] = &[
         "quicklist-v2",
         Some(collection::quicklist2),
     ),
-    row(19, Under::Both, "stream-v2", None),
+    row(19, Under::Both, "stream-v2", Some(stream::start_2)),
     row(
         SET_LISTPACK,
         Under::Both,
         "set-listpack",
         Some(collection::set_pack),
     ),
-    row(21, Under::Both, "stream-v3", None),
+    row(STREAM_3, Under::Both, "stream-v3", Some(stream::start_3)),
     row(
         22,
         Under::Redis,

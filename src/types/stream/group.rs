@@ -1,0 +1,507 @@
+//! [`Group`]: a consumer group: how far it read, what it delivered and waits to have acknowledged, and its consumers.
+//!
+//! Invariants:
+//! - A pending entry stands once in the group's tree ([`Pending`]), by id, and its id in the tree of the consumer that it
+//!   names. [`Group::assign`], [`Group::release`] and [`Group::remove_consumer`] alone change both.
+//! - Consumers are owned by the tree by number (ascending, never used again); the tree by name has the numbers in the
+//!   order of the names.
+//! - What is nested in a [`GroupItem`] (trees, consumers) has one owner: the newest copy of the box. Superseded boxes,
+//!   which snapshots read, are freed as shells: none of these types frees a tree on drop.
+#![allow(unsafe_code)]
+
+use std::cmp::Ordering;
+
+use crate::base::time::UnixMs;
+use crate::container::{CowBox, CowTree, Domain, Item, TreeIter};
+use crate::types::large::Blocks;
+
+use super::id::StreamId;
+
+/// An entry that was delivered and not acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// Which.
+    pub id: StreamId,
+    /// When it was delivered last.
+    pub delivered_ms: UnixMs,
+    /// How often.
+    pub count: u64,
+    /// To whom: [`Group::consumer_of`].
+    pub(super) consumer: u32,
+}
+
+const _: () = assert!(size_of::<Pending>() == 40);
+
+/// Of an entry that a loader has not given to a consumer yet.
+pub(super) const NOBODY: u32 = u32::MAX;
+
+// SAFETY: plain bits that own nothing.
+unsafe impl Item for Pending {}
+
+/// A reader of a group.
+pub struct Consumer {
+    /// Its name.
+    pub name: Box<[u8]>,
+    /// When it last tried to read.
+    pub seen_ms: UnixMs,
+    /// When it last got or claimed an entry.
+    pub active_ms: Option<UnixMs>,
+    pending: CowTree<StreamId>,
+}
+
+impl Consumer {
+    /// Entries that wait for its acknowledgement.
+    pub fn pending_count(&self) -> u64 {
+        self.pending.len()
+    }
+
+    /// Their ids from `start` on.
+    pub fn pending_from(&self, start: StreamId) -> TreeIter<'_, StreamId> {
+        let place = self.pending.find(|id| id.cmp(&start));
+        self.pending.iter_from(place.unwrap_or_else(|place| place))
+    }
+}
+
+/// The copy goes on as the owner of the tree.
+impl Clone for Consumer {
+    fn clone(&self) -> Consumer {
+        Consumer {
+            name: self.name.clone(),
+            seen_ms: self.seen_ms,
+            active_ms: self.active_ms,
+            // SAFETY: only a box clones it, whose old value is read and then dropped, which leaves the tree alone.
+            pending: unsafe { self.pending.share() },
+        }
+    }
+}
+
+/// A consumer by its number.
+pub(super) struct ConsumerItem {
+    number: u32,
+    consumer: CowBox<Consumer>,
+}
+
+// SAFETY: a pointer without drop glue; `release` frees what it owns.
+unsafe impl Item for ConsumerItem {
+    unsafe fn release(self) {
+        // SAFETY: the caller's promise; the tree has this owner alone.
+        unsafe {
+            self.consumer.get().pending.share().free();
+            self.consumer.free();
+        }
+    }
+}
+
+/// A consumer's number, in the order of names.
+#[derive(Clone, Copy)]
+pub(super) struct Named(u32);
+
+// SAFETY: plain bits that own nothing.
+unsafe impl Item for Named {}
+
+/// A consumer group.
+pub struct Group {
+    /// Its name.
+    pub name: Box<[u8]>,
+    /// The last entry that was delivered.
+    pub last_id: StreamId,
+    /// How many of all entries ever added it has read, where that is known.
+    pub entries_read: Option<u64>,
+    pending: CowTree<Pending>,
+    consumers: CowTree<ConsumerItem>,
+    names: CowTree<Named>,
+    /// The number of the next consumer.
+    next_number: u32,
+}
+
+/// As [`Consumer`]'s.
+impl Clone for Group {
+    fn clone(&self) -> Group {
+        Group {
+            name: self.name.clone(),
+            last_id: self.last_id,
+            entries_read: self.entries_read,
+            // SAFETY: as in `Consumer::clone`.
+            pending: unsafe { self.pending.share() },
+            // SAFETY: as above.
+            consumers: unsafe { self.consumers.share() },
+            // SAFETY: as above.
+            names: unsafe { self.names.share() },
+            next_number: self.next_number,
+        }
+    }
+}
+
+/// What became of a group's consumer that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConsumerKey(u32);
+
+impl Group {
+    /// A group without consumers.
+    pub(super) fn new(
+        domain: &Domain,
+        name: &[u8],
+        last_id: StreamId,
+        entries_read: Option<u64>,
+    ) -> Group {
+        Group {
+            name: name.into(),
+            last_id,
+            entries_read,
+            pending: CowTree::new(domain),
+            consumers: CowTree::new(domain),
+            names: CowTree::new(domain),
+            next_number: 0,
+        }
+    }
+
+    /// Entries that wait for acknowledgement.
+    pub fn pending_count(&self) -> u64 {
+        self.pending.len()
+    }
+
+    /// The first of them, and the last.
+    pub fn pending_ends(&self) -> Option<(StreamId, StreamId)> {
+        let first = self.pending.get(0)?;
+        let last = self.pending.get(self.pending.len() - 1)?;
+        Some((first.id, last.id))
+    }
+
+    /// Them from `start` on.
+    pub fn pending_from(&self, start: StreamId) -> TreeIter<'_, Pending> {
+        let place = self.pending.find(|pending| pending.id.cmp(&start));
+        self.pending.iter_from(place.unwrap_or_else(|place| place))
+    }
+
+    /// One of them.
+    #[inline]
+    pub fn pending(&self, id: StreamId) -> Option<&Pending> {
+        self.pending.get_by(|pending| pending.id.cmp(&id))
+    }
+
+    /// Whether an entry may still be delivered or acknowledged.
+    pub fn refers_to(&self, id: StreamId) -> bool {
+        id > self.last_id || self.pending(id).is_some()
+    }
+
+    /// How many consumers there are.
+    pub fn consumer_count(&self) -> u64 {
+        self.consumers.len()
+    }
+
+    /// The consumers in the order of their names.
+    pub fn consumers(&self) -> impl ExactSizeIterator<Item = (ConsumerKey, &Consumer)> {
+        self.names
+            .iter()
+            .map(|name| (ConsumerKey(name.0), self.consumer(ConsumerKey(name.0))))
+    }
+
+    fn place_of(&self, number: u32) -> Option<u64> {
+        self.consumers.find(|item| item.number.cmp(&number)).ok()
+    }
+
+    /// A consumer that is there.
+    #[inline]
+    pub fn consumer(&self, key: ConsumerKey) -> &Consumer {
+        let found = self.consumers.get_by(|item| item.number.cmp(&key.0));
+        let Some(item) = found else {
+            unreachable!("a number has its consumer")
+        };
+        item.consumer.get()
+    }
+
+    /// Whose a pending entry is.
+    pub fn consumer_of(&self, pending: &Pending) -> ConsumerKey {
+        ConsumerKey(pending.consumer)
+    }
+
+    fn name_place(&self, name: &[u8]) -> Result<u64, u64> {
+        self.names
+            .find(|other| (*self.consumer(ConsumerKey(other.0)).name).cmp(name))
+    }
+
+    /// The consumer of a name.
+    pub fn find_consumer(&self, name: &[u8]) -> Option<ConsumerKey> {
+        let place = self.name_place(name).ok()?;
+        self.names.get(place).map(|name| ConsumerKey(name.0))
+    }
+
+    /// Makes a consumer; None when the name is taken, or no number is left.
+    pub fn add_consumer(
+        &mut self,
+        domain: &mut Domain,
+        name: &[u8],
+        seen_ms: UnixMs,
+        active_ms: Option<UnixMs>,
+    ) -> Option<ConsumerKey> {
+        let place = self.name_place(name).err()?;
+        let number = self.next_number;
+        if number == NOBODY {
+            return None;
+        }
+        self.next_number += 1;
+        let consumer = Consumer {
+            name: name.into(),
+            seen_ms,
+            active_ms,
+            pending: CowTree::new(domain),
+        };
+        let consumer = CowBox::new(domain, consumer);
+        self.consumers
+            .push(domain, ConsumerItem { number, consumer });
+        self.names.insert_at(domain, place, Named(number));
+        Some(ConsumerKey(number))
+    }
+
+    /// Changes a consumer that is there.
+    pub fn update_consumer<R>(
+        &mut self,
+        domain: &mut Domain,
+        key: ConsumerKey,
+        change: impl FnOnce(&mut Consumer) -> R,
+    ) -> R {
+        self.edit(domain, key, |consumer, _| change(consumer))
+    }
+
+    fn edit<R>(
+        &mut self,
+        domain: &mut Domain,
+        key: ConsumerKey,
+        change: impl FnOnce(&mut Consumer, &mut Domain) -> R,
+    ) -> R {
+        let Some(place) = self.place_of(key.0) else {
+            unreachable!("a number has its consumer")
+        };
+        self.consumers.update(domain, place, |item, domain| {
+            let consumer = item.consumer.get_mut(domain);
+            change(consumer, domain)
+        })
+    }
+
+    /// Removes a consumer with its pending entries; how many these were.
+    pub fn remove_consumer(&mut self, domain: &mut Domain, key: ConsumerKey) -> u64 {
+        let consumer = self.consumer(key);
+        let count = consumer.pending_count();
+        let name = self.name_place(&consumer.name);
+        let ids: Vec<StreamId> = consumer.pending.iter().copied().collect();
+        for id in ids {
+            let removed = self
+                .pending
+                .remove_by(domain, |pending| pending.id.cmp(&id));
+            assert!(removed.is_some(), "a consumer's entry is its group's");
+        }
+        if let (Ok(name), Some(place)) = (name, self.place_of(key.0)) {
+            self.names.remove_at(domain, name);
+            let item = self.consumers.remove_at(domain, place);
+            // SAFETY: the box, whose tree this was, is given up below.
+            let tree = unsafe { item.consumer.get().pending.share() };
+            item.consumer.retire(domain);
+            Blocks::retire(tree, domain);
+        }
+        count
+    }
+
+    /// Gives an entry to a consumer, whether it is pending already or not.
+    pub fn assign(
+        &mut self,
+        domain: &mut Domain,
+        key: ConsumerKey,
+        id: StreamId,
+        delivered_ms: UnixMs,
+        count: u64,
+    ) {
+        let fresh = Pending {
+            id,
+            delivered_ms,
+            count,
+            consumer: key.0,
+        };
+        // Most are new, and behind all others.
+        let last = self.pending.len().checked_sub(1);
+        let last = last.and_then(|last| self.pending.get(last));
+        let place = match last {
+            Some(last) if last.id >= id => self.pending.find(|pending| pending.id.cmp(&id)),
+            _ => Err(self.pending.len()),
+        };
+        let before = match place {
+            Ok(place) => {
+                self.pending
+                    .update(domain, place, |pending, _| {
+                        std::mem::replace(pending, fresh)
+                    })
+                    .consumer
+            }
+            Err(place) => {
+                self.pending.insert_at(domain, place, fresh);
+                NOBODY
+            }
+        };
+        if before == key.0 {
+            return;
+        }
+        if before != NOBODY {
+            self.forget(domain, ConsumerKey(before), id);
+        }
+        self.edit(domain, key, |consumer, domain| {
+            let tree = &mut consumer.pending;
+            let place = match tree.len().checked_sub(1).and_then(|last| tree.get(last)) {
+                Some(last) if *last >= id => tree.find(|other| other.cmp(&id)).err(),
+                _ => Some(tree.len()),
+            };
+            if let Some(place) = place {
+                tree.insert_at(domain, place, id);
+            }
+        });
+    }
+
+    fn forget(&mut self, domain: &mut Domain, key: ConsumerKey, id: StreamId) {
+        let removed = self.edit(domain, key, |consumer, domain| {
+            consumer.pending.remove_by(domain, |other| other.cmp(&id))
+        });
+        assert!(removed.is_some(), "a pending entry is its consumer's");
+    }
+
+    /// An entry is pending no more; false when it was not.
+    pub fn release(&mut self, domain: &mut Domain, id: StreamId) -> bool {
+        let removed = self
+            .pending
+            .remove_by(domain, |pending| pending.id.cmp(&id));
+        let Some((_, pending)) = removed else {
+            return false;
+        };
+        self.forget(domain, ConsumerKey(pending.consumer), id);
+        true
+    }
+
+    /// For a loader: an entry that nobody has yet; false when it is there already.
+    pub(super) fn load_pending(&mut self, domain: &mut Domain, pending: Pending) -> bool {
+        let inserted = self
+            .pending
+            .insert_by(domain, pending, |a, b| a.id.cmp(&b.id));
+        inserted.is_ok()
+    }
+
+    /// For a loader: gives an entry that nobody has to a consumer; false when there is none such.
+    pub(super) fn load_owned(
+        &mut self,
+        domain: &mut Domain,
+        key: ConsumerKey,
+        id: StreamId,
+    ) -> bool {
+        match self.pending(id).copied() {
+            Some(pending) if pending.consumer == NOBODY => {
+                self.assign(domain, key, id, pending.delivered_ms, pending.count);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Bytes allocated.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let consumers: usize = self
+            .consumers()
+            .map(|(_, consumer)| {
+                size_of::<Consumer>()
+                    + 8
+                    + consumer.name.len()
+                    + consumer.pending.memory_bytes() as usize
+            })
+            .sum();
+        let trees =
+            self.pending.memory_bytes() + self.consumers.memory_bytes() + self.names.memory_bytes();
+        size_of::<Group>() + 8 + self.name.len() + trees as usize + consumers
+    }
+
+    /// A deep copy.
+    fn duplicate(&self, domain: &mut Domain) -> Group {
+        let mut copy = Group::new(domain, &self.name, self.last_id, self.entries_read);
+        copy.next_number = self.next_number;
+        for pending in self.pending.iter() {
+            copy.pending.push(domain, *pending);
+        }
+        for item in self.consumers.iter() {
+            let consumer = item.consumer.get();
+            let mut pending = CowTree::new(domain);
+            for id in consumer.pending.iter() {
+                pending.push(domain, *id);
+            }
+            let consumer = Consumer {
+                name: consumer.name.clone(),
+                seen_ms: consumer.seen_ms,
+                active_ms: consumer.active_ms,
+                pending,
+            };
+            let consumer = CowBox::new(domain, consumer);
+            let number = item.number;
+            copy.consumers
+                .push(domain, ConsumerItem { number, consumer });
+        }
+        for name in self.names.iter() {
+            copy.names.push(domain, *name);
+        }
+        copy
+    }
+}
+
+/// A group in its stream.
+pub(super) struct GroupItem {
+    group: CowBox<Group>,
+}
+
+// SAFETY: a pointer without drop glue; `release` frees what it owns.
+unsafe impl Item for GroupItem {
+    unsafe fn release(self) {
+        // SAFETY: the caller's promise; the trees have this owner alone.
+        unsafe {
+            let group = self.group.get();
+            group.pending.share().free();
+            group.consumers.share().free();
+            group.names.share().free();
+            self.group.free();
+        }
+    }
+}
+
+impl GroupItem {
+    pub fn new(domain: &mut Domain, group: Group) -> GroupItem {
+        let group = CowBox::new(domain, group);
+        GroupItem { group }
+    }
+
+    #[inline]
+    pub fn get(&self) -> &Group {
+        self.group.get()
+    }
+
+    #[inline]
+    pub fn get_mut(&mut self, domain: &mut Domain) -> &mut Group {
+        self.group.get_mut(domain)
+    }
+
+    pub fn compare(&self, name: &[u8]) -> Ordering {
+        (*self.get().name).cmp(name)
+    }
+
+    pub fn duplicate(&self, domain: &mut Domain) -> GroupItem {
+        let copy = self.get().duplicate(domain);
+        GroupItem::new(domain, copy)
+    }
+
+    /// Gives the group up with all it has.
+    pub fn retire(self, domain: &mut Domain) {
+        let group = self.group.get();
+        // SAFETY: the box, whose trees these were, is given up below.
+        let (pending, consumers, names) = unsafe {
+            (
+                group.pending.share(),
+                group.consumers.share(),
+                group.names.share(),
+            )
+        };
+        self.group.retire(domain);
+        Blocks::retire(pending, domain);
+        Blocks::retire(consumers, domain);
+        Blocks::retire(names, domain);
+    }
+}
