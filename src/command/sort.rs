@@ -387,7 +387,7 @@ impl<'e> Lookup<'e> {
             }
             for (&element, &key) in window.iter().zip(keys) {
                 let entry = self.glances.find(key);
-                let value = entry.and_then(|entry| value_of(&self.glances, entry, field));
+                let value = entry.and_then(|entry| value_of(&mut self.glances, entry, field));
                 give(element, value);
             }
         }
@@ -415,13 +415,13 @@ impl<'e> Lookup<'e> {
 
 /// The string that an entry holds, or that a field of it holds.
 fn value_of<'e>(
-    glances: &Glances<'e>,
+    glances: &mut Glances<'e>,
     entry: &'e Entry,
     field: Option<&[u8]>,
 ) -> Option<StringRef<'e>> {
     match (ValueRef::of(entry), field) {
         (ValueRef::String(string), None) => Some(string),
-        (ValueRef::Hash(_), Some(field)) => glances.hash(entry).get(field),
+        (ValueRef::Hash(_), Some(field)) => glances.field(entry, field),
         _ => None,
     }
 }
@@ -616,13 +616,13 @@ fn run(ctx: &mut Context<'_>, args: &mut Args<'_>, may_store: bool) -> Result<()
         None => reply.null(),
     });
     let count = lookup.glances.count();
-    ctx.engine.count_glances(count);
+    ctx.engine.count_glances(ctx.client, count);
     Ok(())
 }
 
 /// Makes a list of it under a key, whatever is there; an empty one removes that.
 fn store(ctx: &mut Context<'_>, to: Key<'_>, list: &Texts, count: GlanceCount) {
-    ctx.engine.count_glances(count);
+    ctx.engine.count_glances(ctx.client, count);
     let (db, limit) = (ctx.client.db, limit(ctx));
     ctx.engine.drop_due(ctx.client, to);
     let existed = ctx.engine.keyspace.remove(db, to);

@@ -4,7 +4,7 @@ use super::{Client, ClientFlags, Engine, touch};
 use crate::base::prng::Prng;
 use crate::base::time::UnixMs;
 use crate::keyspace::Key;
-use crate::types::{Entry, HashRef, HashView};
+use crate::types::{Entry, HashRef, HashView, StringRef};
 
 /// Reads keys without a change: a due one is hidden and left to be reclaimed. Counts are given to the engine at the end
 /// ([`Engine::count_glances`]).
@@ -18,11 +18,19 @@ pub struct Glances<'e> {
 }
 
 /// What [`Glances`] found.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct GlanceCount {
     hits: u64,
     misses: u64,
+    /// Keys and their fields that are due, as access to them deletes them: at most [`DUE_MAX`].
+    due: Vec<DueField>,
 }
+
+/// A key and a field of it.
+type DueField = (Box<[u8]>, Box<[u8]>);
+
+/// Due fields that one command notes.
+const DUE_MAX: usize = 4096;
 
 impl<'e> Glances<'e> {
     /// For the running client; `seed` draws what LFU needs.
@@ -70,25 +78,38 @@ impl<'e> Glances<'e> {
         found
     }
 
-    /// What is to be seen of an entry that is a hash.
-    pub fn hash(&self, entry: &'e Entry) -> HashView<'e> {
+    /// The value of a field of an entry that is a hash.
+    pub fn field(&mut self, entry: &'e Entry, field: &[u8]) -> Option<StringRef<'e>> {
         let now = match self.sees_due {
             true => UnixMs::MIN,
             false => self.engine.now(),
         };
-        HashView::new(HashRef::of(entry), now)
+        let hash = HashRef::of(entry);
+        let (value, deadline) = hash.find(field)?;
+        if HashView::new(hash, now).shows(deadline) {
+            return Some(value);
+        }
+        // Where due fields are reclaimed anyway, that is soon enough.
+        if !self.engine.counts_exactly() && self.count.due.len() < DUE_MAX {
+            self.count.due.push((entry.key().into(), field.into()));
+        }
+        None
     }
 
     /// What was found so far.
-    pub fn count(&self) -> GlanceCount {
-        self.count
+    pub fn count(&mut self) -> GlanceCount {
+        std::mem::take(&mut self.count)
     }
 }
 
 impl Engine {
-    /// Adds look-ups to the statistics.
-    pub fn count_glances(&mut self, count: GlanceCount) {
+    /// Adds look-ups to the statistics, and deletes the due fields that were met.
+    pub fn count_glances(&mut self, client: &Client, count: GlanceCount) {
         self.stats.keyspace_hits += count.hits;
         self.stats.keyspace_misses += count.misses;
+        for (key, field) in &count.due {
+            let key = self.keyspace.key(key);
+            self.drop_due_fields(client, key, false, std::iter::once(&**field));
+        }
     }
 }
