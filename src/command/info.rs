@@ -209,7 +209,11 @@ fn clients(ctx: &mut Context<'_>, out: &mut String) {
     field(out, "clients_in_timeout_table", 0);
     field(out, "total_watched_keys", ctx.engine.watched.keys());
     field(out, "total_blocking_keys", ctx.engine.key_waits.keys());
-    field(out, "total_blocking_keys_on_nokey", 0);
+    field(
+        out,
+        "total_blocking_keys_on_nokey",
+        ctx.engine.key_waits.keys_or_none(),
+    );
 }
 
 fn ratio(a: usize, b: usize) -> f64 {

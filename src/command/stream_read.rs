@@ -319,7 +319,7 @@ fn meaningless(word: &[u8]) -> CommandError {
 #[derive(Default)]
 struct Delivered {
     served: bool,
-    /// Changes.
+    /// One change, however many entries were delivered, as Redis counts.
     dirty: u64,
     claims: Vec<Claim>,
     /// Where the group stands now, if it moved.
@@ -492,7 +492,7 @@ impl Delivery<'_> {
         push_fields(reply, &record);
         reply.int(now - old.delivered_ms);
         reply.int(old.count as i64);
-        self.delivered.dirty += 1;
+        self.delivered.dirty = 1;
         self.delivered.claims.push(Claim {
             id,
             consumer: None,
@@ -528,7 +528,7 @@ impl Delivery<'_> {
             }
             group.update_consumer(domain, consumer, |consumer| consumer.active_ms = Some(now));
         });
-        delivered.dirty += ids.len() as u64;
+        delivered.dirty = 1;
     }
 }
 

@@ -81,6 +81,13 @@ impl KeyWaits {
         self.count == 0
     }
 
+    /// Keys whose absence somebody is told of.
+    pub fn keys_or_none(&self) -> usize {
+        let all = self.databases.iter().flat_map(HashMap::values);
+        all.filter(|waiters| waiters.clients.values().any(|waiter| waiter.or_none))
+            .count()
+    }
+
     /// Keys that somebody waits for.
     pub fn keys(&self) -> usize {
         self.databases.iter().map(HashMap::len).sum()
