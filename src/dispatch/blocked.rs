@@ -32,16 +32,19 @@ impl Machine {
     fn serve_key(&mut self, db: usize, key: &[u8], host: &mut dyn Host) {
         let end = self.engine.key_waits.next_number();
         let mut from = 0;
-        while let Some((number, waiter)) = self.engine.key_waits.first(db, key, from, end) {
-            from = number + 1;
+        loop {
             let keyspace = &self.engine.keyspace;
             let entry = keyspace.find(db, keyspace.key(key));
             // A due key is as good as gone, and whoever looks next deletes it.
             let now = self.engine.now();
             let lives = |entry: &&Entry| entry.expire_at().is_none_or(|at| !is_due(at, now));
-            if waiter.wants(entry.filter(lives).map(Entry::kind)) {
-                self.serve(waiter.link, host);
-            }
+            let stored = entry.filter(lives).map(Entry::kind);
+            let waits = &self.engine.key_waits;
+            let Some((number, link)) = waits.first(db, key, stored, from, end) else {
+                return;
+            };
+            from = number + 1;
+            self.serve(link, host);
         }
     }
 

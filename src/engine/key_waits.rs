@@ -36,28 +36,68 @@ pub struct KeyWait {
     pub number: u64,
 }
 
-/// A client under one of its keys.
-#[derive(Clone, Copy, Debug)]
-pub struct Waiter {
-    /// Which.
-    pub link: LinkId,
+/// What a waiting client is tried for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Want {
     kind: Kind,
     or_none: bool,
 }
 
-impl Waiter {
+impl Want {
+    fn of(wait: &KeyWait) -> Want {
+        Want {
+            kind: wait.kind,
+            or_none: wait.or_none,
+        }
+    }
+
     /// Whether it is to be tried when its key has a value of this type, or none.
-    pub fn wants(&self, stored: Option<Kind>) -> bool {
+    fn accepts(self, stored: Option<Kind>) -> bool {
         self.or_none || stored == Some(self.kind)
     }
 }
 
+/// The clients under a key that want the same, by order of arrival.
+#[derive(Debug)]
+struct Group {
+    want: Want,
+    clients: BTreeMap<u64, LinkId>,
+}
+
+/// The clients under a key. What nobody wants costs nothing, however many wait.
 #[derive(Debug, Default)]
 struct Waiters {
-    /// By order of arrival.
-    clients: BTreeMap<u64, Waiter>,
+    groups: Vec<Group>,
     /// Whether the key is on the list of signalled ones.
     signalled: bool,
+}
+
+impl Waiters {
+    fn insert(&mut self, want: Want, number: u64, link: LinkId) {
+        match self.groups.iter_mut().find(|group| group.want == want) {
+            Some(group) => drop(group.clients.insert(number, link)),
+            None => self.groups.push(Group {
+                want,
+                clients: BTreeMap::from([(number, link)]),
+            }),
+        }
+    }
+
+    fn remove(&mut self, want: Want, number: u64) {
+        for group in self.groups.iter_mut().filter(|group| group.want == want) {
+            group.clients.remove(&number);
+        }
+        self.groups.retain(|group| !group.clients.is_empty());
+    }
+
+    /// The number of the client that came first.
+    fn first(&self) -> Option<u64> {
+        let firsts = self
+            .groups
+            .iter()
+            .filter_map(|group| group.clients.first_key_value());
+        firsts.map(|(number, _)| *number).min()
+    }
 }
 
 /// All clients that wait for keys.
@@ -84,7 +124,7 @@ impl KeyWaits {
     /// Keys whose absence somebody is told of.
     pub fn keys_or_none(&self) -> usize {
         let all = self.databases.iter().flat_map(HashMap::values);
-        all.filter(|waiters| waiters.clients.values().any(|waiter| waiter.or_none))
+        all.filter(|waiters| waiters.groups.iter().any(|group| group.want.or_none))
             .count()
     }
 
@@ -109,11 +149,25 @@ impl KeyWaits {
         places
     }
 
-    /// The first client under a key that arrived as `from` or later, and before `end`, with its number.
-    pub fn first(&self, db: usize, key: &[u8], from: u64, end: u64) -> Option<(u64, Waiter)> {
+    /// The first client under a key that arrived as `from` or later, and before `end`, and is to be tried when the key has
+    /// a value of the type `stored`, or none; with its number.
+    pub fn first(
+        &self,
+        db: usize,
+        key: &[u8],
+        stored: Option<Kind>,
+        from: u64,
+        end: u64,
+    ) -> Option<(u64, LinkId)> {
         let waiters = self.databases.get(db)?.get(key)?;
-        let (number, waiter) = waiters.clients.range(from..end).next()?;
-        Some((*number, *waiter))
+        let groups = waiters
+            .groups
+            .iter()
+            .filter(|group| group.want.accepts(stored));
+        let firsts = groups.filter_map(|group| group.clients.range(from..end).next());
+        firsts
+            .map(|(number, link)| (*number, *link))
+            .min_by_key(|(number, _)| *number)
     }
 
     /// The client whose deadline comes first.
@@ -132,14 +186,9 @@ impl KeyWaits {
         if self.databases.len() <= wait.db {
             self.databases.resize_with(wait.db + 1, HashMap::new);
         }
-        let waiter = Waiter {
-            link,
-            kind: wait.kind,
-            or_none: wait.or_none,
-        };
         for key in &wait.keys {
             let waiters = self.databases[wait.db].entry(key.clone()).or_default();
-            waiters.clients.insert(wait.number, waiter);
+            waiters.insert(Want::of(wait), wait.number, link);
         }
         if wait.deadline_ms > 0 {
             self.deadlines.insert((wait.deadline_ms, link));
@@ -150,8 +199,8 @@ impl KeyWaits {
         self.count -= 1;
         for key in &wait.keys {
             if let Some(waiters) = self.waiters_mut(wait.db, key) {
-                waiters.clients.remove(&wait.number);
-                if waiters.clients.is_empty() {
+                waiters.remove(Want::of(wait), wait.number);
+                if waiters.groups.is_empty() {
                     self.databases[wait.db].remove(key);
                 }
             }
@@ -184,7 +233,7 @@ impl Engine {
         };
         let found = self.keyspace.find(db, self.keyspace.key(key));
         let kind = found.map(|entry| entry.kind());
-        if !waiters.signalled && waiters.clients.values().any(|waiter| waiter.wants(kind)) {
+        if !waiters.signalled && waiters.groups.iter().any(|group| group.want.accepts(kind)) {
             waiters.signalled = true;
             self.key_waits.signalled.push((db, key.into()));
         }
@@ -197,10 +246,7 @@ impl Engine {
         };
         let mut keys: Vec<(u64, Box<[u8]>)> = keys
             .iter()
-            .filter_map(|(key, waiters)| {
-                let (number, _) = waiters.clients.first_key_value()?;
-                Some((*number, key.clone()))
-            })
+            .filter_map(|(key, waiters)| Some((waiters.first()?, key.clone())))
             .collect();
         keys.sort_unstable();
         for (_, key) in keys {
