@@ -74,10 +74,20 @@ impl Pair {
     pub fn random(
         &mut self,
         count: usize,
+        command: impl FnMut(&mut Prng) -> Vec<Vec<u8>>,
+        differs: impl Fn(&[Vec<u8>], &[u8], &[u8]) -> bool,
+    ) {
+        self.random_from(seed(), count, command, differs);
+    }
+
+    /// As [`Pair::random`], the same commands in every run.
+    pub fn random_from(
+        &mut self,
+        seed: u64,
+        count: usize,
         mut command: impl FnMut(&mut Prng) -> Vec<Vec<u8>>,
         differs: impl Fn(&[Vec<u8>], &[u8], &[u8]) -> bool,
     ) {
-        let seed = seed();
         println!("SEED={seed}");
         let mut prng = Prng::new(seed);
         for protocol in ["2", "3"] {
