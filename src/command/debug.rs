@@ -110,6 +110,12 @@ const SUBS: &[Sub] = &[
     ("sleep", 1, 1, sleep),
     ("object", 1, 2, object),
     ("set-active-expire", 1, 1, set_active_expire),
+    (
+        "set-skip-checksum-validation",
+        1,
+        1,
+        set_skip_checksum_validation,
+    ),
     ("digest", 0, 0, digest),
     ("digest-value", 0, usize::MAX, digest_value),
     ("error", 1, 1, error),
@@ -214,6 +220,16 @@ fn change_repl_id(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), Command
 /// DEBUG SET-ACTIVE-EXPIRE 0|1. Reply: OK.
 fn set_active_expire(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     ctx.engine.active_expire = num::parse_i64(args.bytes()?).unwrap_or(0) != 0;
+    ctx.reply().ok();
+    Ok(())
+}
+
+/// DEBUG SET-SKIP-CHECKSUM-VALIDATION 0|1. Reply: OK.
+fn set_skip_checksum_validation(
+    ctx: &mut Context<'_>,
+    args: &mut Args<'_>,
+) -> Result<(), CommandError> {
+    ctx.engine.skips_checksums = num::parse_i64(args.bytes()?).unwrap_or(0) != 0;
     ctx.reply().ok();
     Ok(())
 }
@@ -633,6 +649,8 @@ fn help(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
         "    Crash by a forbidden access to memory.",
         "SET-ACTIVE-EXPIRE <0|1>",
         "    Reclaim expired keys in the background, or only when they are accessed.",
+        "SET-SKIP-CHECKSUM-VALIDATION <0|1>",
+        "    Take RDB files and payloads of RESTORE whatever their checksum.",
         "SLEEP <seconds>",
         "    Stop the server for <seconds>. Decimals allowed.",
         "STRINGMATCH-TEST",

@@ -112,12 +112,17 @@ fn restore(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErro
         return Err(CommandError::text("ERR Invalid TTL value, must be >= 0"));
     }
     let encodings = ctx.engine.encodings();
-    let made = payload::restore(serialized, &mut ctx.engine.keyspace, key, &encodings);
+    let checksum = !ctx.engine.skips_checksums;
+    let keyspace = &mut ctx.engine.keyspace;
+    let made = payload::restore(serialized, keyspace, key, &encodings, checksum);
     let value = made.map_err(|error| match error {
         PayloadError::Footer => {
             CommandError::text("ERR DUMP payload version or checksum are wrong")
         }
-        PayloadError::Value(_) => CommandError::text("ERR Bad data format"),
+        PayloadError::Value(kind) => {
+            log::warn!("RESTORE refused a payload: {kind}");
+            CommandError::text("ERR Bad data format")
+        }
     })?;
     let at = match ttl {
         0 => None,

@@ -219,7 +219,10 @@ fn reload(
     let Some((mut file, _)) = ctx.host.open(&path)? else {
         return Err(format!("{} does not exist", path.display()));
     };
-    let mut decoder = Decoder::new(DecodeOptions::new(ctx.engine.keyspace.seed()));
+    let mut decoder = Decoder::new(DecodeOptions {
+        checksum: ctx.engine.config.rdbchecksum && !ctx.engine.skips_checksums,
+        ..DecodeOptions::new(ctx.engine.keyspace.seed())
+    });
     let mut batch = Batch::default();
     loop {
         batch.clear();

@@ -44,7 +44,7 @@ impl Machine {
     /// How the shell's decoder is to read a stream for this machine.
     pub fn decode_options(&self) -> DecodeOptions {
         DecodeOptions {
-            checksum: self.engine.config.rdbchecksum,
+            checksum: self.engine.config.rdbchecksum && !self.engine.skips_checksums,
             ..DecodeOptions::new(self.engine.keyspace.seed())
         }
     }

@@ -135,6 +135,8 @@ pub struct Engine {
     pub cron_paused: bool,
     /// DEBUG SET-ACTIVE-EXPIRE.
     pub active_expire: bool,
+    /// RDB files and payloads are taken whatever their checksum (DEBUG SET-SKIP-CHECKSUM-VALIDATION).
+    pub skips_checksums: bool,
     /// The access word of what is touched now, under LRU.
     pub access_word: u32,
     /// Saving and loading.
@@ -204,6 +206,7 @@ impl Engine {
             startup_memory: 0,
             cron_paused: false,
             active_expire: true,
+            skips_checksums: false,
             access_word: access::lru_word(clock.unix_ms()),
             persistence: Persistence::new(clock.unix_ms()),
             snapshot_cost: SnapshotCost::default(),

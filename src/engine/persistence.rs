@@ -402,11 +402,12 @@ impl Engine {
             let megabytes = bytes as f64 / (1024.0 * 1024.0);
             log::info!("RDB memory usage when created {megabytes:.2} Mb");
         }
-        log::info!(
-            "Done loading RDB, keys loaded: {}, keys expired: {}.",
-            loaded.keys,
-            loaded.expired
-        );
+        let empty = match loaded.empty {
+            0 => String::new(),
+            empty => format!(", empty keys skipped: {empty}"),
+        };
+        let (keys, expired) = (loaded.keys, loaded.expired);
+        log::info!("Done loading RDB, keys loaded: {keys}, keys expired: {expired}{empty}.");
         self.persistence.last_load_keys = loaded.keys;
         self.persistence.last_load_expired = loaded.expired;
         self.nothing_unsaved();

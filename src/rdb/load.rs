@@ -11,6 +11,9 @@ use crate::keyspace::{Key, Keyspace, Ttl, is_due};
 use crate::types::limits::Encodings;
 use crate::types::{Chunks, Kind, access, entry};
 
+/// Names of empty keys that go to the log.
+const EMPTY_LOGGED: u64 = 10;
+
 /// Keys whose places are fetched ahead.
 const PREFETCH_KEYS: usize = 16;
 
@@ -37,6 +40,8 @@ pub struct Loaded {
     pub keys: u64,
     /// Keys left out because they were due.
     pub expired: u64,
+    /// Collections left out because they had no elements.
+    pub empty: u64,
     /// Which (database, key), in a file that says where its history stands: replicas that continue it
     /// must be told. Those beyond [`LEFT_OUT_BYTES_MAX`] are not listed.
     pub left_out: Vec<(usize, Vec<u8>)>,
@@ -329,6 +334,14 @@ impl Loader {
         if keyspace.rename(keyspace.workshop(), key, self.db, key) {
             keyspace.set_expire(self.db, key, record.expire_at_ms);
             self.loaded.keys += 1;
+        } else {
+            if self.loaded.empty < EMPTY_LOGGED {
+                log::info!(
+                    "rdbLoadObject skipping empty key: {}",
+                    String::from_utf8_lossy(bytes)
+                );
+            }
+            self.loaded.empty += 1;
         }
         Ok(())
     }

@@ -66,8 +66,8 @@ pub fn dump(value: ValueRef<'_>, compression: bool) -> Vec<u8> {
 
 /// Takes the footer off: the value's bytes, and how to read them.
 ///
-/// A checksum of 0 is not accepted in place of the right one.
-pub fn verify(payload: &[u8]) -> Result<(Dialect, &[u8]), PayloadError> {
+/// A checksum of 0 is not accepted in place of the right one, and any is without `checksum`.
+fn verify(payload: &[u8], checksum: bool) -> Result<(Dialect, &[u8]), PayloadError> {
     let end = payload
         .len()
         .checked_sub(FOOTER_BYTES)
@@ -88,7 +88,7 @@ pub fn verify(payload: &[u8]) -> Result<(Dialect, &[u8]), PayloadError> {
         _ => return Err(PayloadError::Footer),
     };
     let summed = payload.get(..end + 2).ok_or(PayloadError::Footer)?;
-    match crc64(0, summed) == stored {
+    match !checksum || crc64(0, summed) == stored {
         true => Ok((dialect, body)),
         false => Err(PayloadError::Footer),
     }
@@ -101,8 +101,9 @@ pub fn restore(
     keyspace: &mut Keyspace,
     key: Key<'_>,
     encodings: &Encodings,
+    checksum: bool,
 ) -> Result<Restored, PayloadError> {
-    let (dialect, body) = verify(payload)?;
+    let (dialect, body) = verify(payload, checksum)?;
     read(dialect, body, keyspace, key, encodings).map_err(|stop| {
         keyspace.remove(keyspace.workshop(), key);
         match stop {
@@ -204,7 +205,7 @@ mod tests {
     fn restore(payload: &[u8]) -> Result<Restored, PayloadError> {
         let mut keyspace = Keyspace::new(1, 3);
         let key = keyspace.key(b"key");
-        super::restore(payload, &mut keyspace, key, &ENCODINGS)
+        super::restore(payload, &mut keyspace, key, &ENCODINGS, true)
     }
 
     #[test]
@@ -220,7 +221,7 @@ mod tests {
             }
             drop(hash);
             let payload = dump(ValueRef::of(keyspace.find(0, key).unwrap()), true);
-            let restored = super::restore(&payload, &mut keyspace, copy, &ENCODINGS);
+            let restored = super::restore(&payload, &mut keyspace, copy, &ENCODINGS, true);
             assert_eq!(restored, Ok(Restored::Made));
             let workshop = keyspace.workshop();
             assert!(keyspace.rename(workshop, copy, 0, copy));
@@ -239,7 +240,7 @@ mod tests {
                 let mut cut = body.to_vec();
                 cut.extend_from_slice(&11u16.to_le_bytes());
                 cut.extend_from_slice(&crc64(0, &cut).to_le_bytes());
-                assert!(super::restore(&cut, &mut keyspace, copy, &ENCODINGS).is_err());
+                assert!(super::restore(&cut, &mut keyspace, copy, &ENCODINGS, true).is_err());
                 assert!(keyspace.is_empty(workshop));
             }
         }
@@ -260,7 +261,7 @@ mod tests {
         payload.extend_from_slice(&11u16.to_le_bytes());
         payload.extend_from_slice(&crc64(0, &payload).to_le_bytes());
         let key = keyspace.key(b"key");
-        let restored = super::restore(&payload, &mut keyspace, key, &ENCODINGS);
+        let restored = super::restore(&payload, &mut keyspace, key, &ENCODINGS, true);
         assert_eq!(restored, Ok(Restored::Made));
         let entry = keyspace.find(keyspace.workshop(), key).unwrap();
         let (list, mut expected) = (crate::types::ListRef::of(entry), 0);
@@ -314,7 +315,7 @@ mod tests {
             keyspace.remove(0, key);
             make_stream(&mut keyspace, key, entries);
             let payload = dump(ValueRef::of(keyspace.find(0, key).unwrap()), true);
-            let restored = super::restore(&payload, &mut keyspace, copy, &ENCODINGS);
+            let restored = super::restore(&payload, &mut keyspace, copy, &ENCODINGS, true);
             assert_eq!(restored, Ok(Restored::Made));
             let workshop = keyspace.workshop();
             assert!(keyspace.rename(workshop, copy, 0, copy));
@@ -323,7 +324,7 @@ mod tests {
             let body = &payload[..payload.len() - FOOTER_BYTES];
             for end in 0..body.len().min(600) {
                 let cut = payload_of(&body[..end]);
-                assert!(super::restore(&cut, &mut keyspace, copy, &ENCODINGS).is_err());
+                assert!(super::restore(&cut, &mut keyspace, copy, &ENCODINGS, true).is_err());
                 assert!(keyspace.is_empty(workshop));
             }
         }
@@ -352,7 +353,7 @@ mod tests {
             }
             body[0] = [15, 19, 21, 21, 21][prng.below(5) as usize];
             let payload = payload_of(&body);
-            let restored = super::restore(&payload, &mut keyspace, copy, &ENCODINGS);
+            let restored = super::restore(&payload, &mut keyspace, copy, &ENCODINGS, true);
             if restored.is_err() {
                 continue;
             }

@@ -740,6 +740,7 @@ impl Shell {
                 Action::Loaded(result) => match *result {
                     LoadResult::Failed(reason) if self.starting => {
                         log::error!("Fatal error loading the DB: {reason}. Exiting.");
+                        log::error!("Terminating server after rdb file reading failure.");
                         return Some(ExitCode::FAILURE);
                     }
                     LoadResult::Failed(reason) => log::warn!("Loading failed: {reason}"),
