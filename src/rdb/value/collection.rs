@@ -167,7 +167,8 @@ fn deadline_of(deadline: i64, none: i64) -> Result<Option<UnixMs>, Stop> {
     }
 }
 
-const DAMAGED: RdbErrorKind = RdbErrorKind::Value("a compact value is damaged: integrity check failed");
+const DAMAGED: RdbErrorKind =
+    RdbErrorKind::Value("a compact value is damaged: integrity check failed");
 
 fn push(batch: &mut Batch, bytes: &[u8]) -> Span {
     let start = batch.bytes.len();

@@ -22,7 +22,8 @@ use crate::types::stream::{LoadPart, Totals};
 
 /// Parts that one step gives at most.
 const STEP: usize = 64;
-const DAMAGED: RdbErrorKind = RdbErrorKind::Value("a stream is damaged: Stream listpack integrity check failed");
+const DAMAGED: RdbErrorKind =
+    RdbErrorKind::Value("a stream is damaged: Stream listpack integrity check failed");
 /// Where a number is not known, or a consumer was never active.
 const UNKNOWN: u64 = u64::MAX;
 
