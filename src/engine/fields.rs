@@ -136,7 +136,8 @@ impl Engine {
         dropped
     }
 
-    /// Deletes a hash all of whose fields are due: how much work that was, in fields.
+    /// Deletes a hash all of whose fields are due. How much work that was, in fields: a hash above [`TOLD_SINGLY_MAX`]
+    /// counts as one, as a helper frees it.
     pub(super) fn expire_hash(&mut self, db: usize, key: Key<'_>) -> usize {
         let fields = match self.keyspace.find(db, key) {
             Some(entry) if entry.kind() == Kind::Hash => HashRef::of(entry).len(),

@@ -10,7 +10,8 @@ use crate::types::{
     HashMut, Kind, ListLimit, ListMut, SetLimits, SetMut, StreamMut, Value, ZsetMut, stream,
 };
 
-const DUPLICATE: RdbErrorKind = RdbErrorKind::Value("an element stands twice in a value");
+const DUPLICATE: RdbErrorKind =
+    RdbErrorKind::Value("an element stands twice in a value: integrity check failed");
 const STREAM: RdbErrorKind = RdbErrorKind::Value("a stream contradicts itself");
 const SHAPE: RdbErrorKind = RdbErrorKind::Value("an element of another type of value");
 

@@ -315,7 +315,7 @@ const SCENES: &[(&str, &[&str])] = &[
 ];
 
 /// Plays a scene (see [`SCENES`]); the replies.
-pub fn play(server: &Server, steps: &[&str]) -> Vec<String> {
+fn play(server: &Server, steps: &[&str]) -> Vec<String> {
     let mut clients: Vec<Client> = (0..4).map(|_| server.client()).collect();
     let id = clients[1].text("CLIENT ID");
     clients[0].text("FLUSHALL");
@@ -346,16 +346,21 @@ pub fn play(server: &Server, steps: &[&str]) -> Vec<String> {
     replies
 }
 
-#[test]
-fn waiting_clients_are_served_as_by_redis() {
+/// Plays scenes to this server and to Redis 8: both answer alike. Each is its name and its steps.
+pub fn play_to_both(scenes: &[(&str, &[&str])]) {
     let Some(theirs) = Peer::Redis8.start(&[]) else {
         return;
     };
     let ours = Server::start(&[]);
-    for (scene, steps) in SCENES {
+    for (scene, steps) in scenes {
         let (ours, theirs) = (play(&ours, steps), play(&theirs, steps));
         assert_eq!(ours, theirs, "ours, theirs: {scene}");
     }
+}
+
+#[test]
+fn waiting_clients_are_served_as_by_redis() {
+    play_to_both(SCENES);
 }
 
 #[test]

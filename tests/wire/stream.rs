@@ -2,7 +2,7 @@
 
 use redoxide::base::prng::Prng;
 
-use crate::blocking::play;
+use crate::blocking::play_to_both;
 use crate::harness::{Peer, Server};
 use crate::pair::{Pair, pick, some};
 
@@ -625,14 +625,7 @@ const SCENES: &[(&str, &[&str])] = &[
 
 #[test]
 fn waiting_readers_are_served_as_by_redis() {
-    let Some(theirs) = Peer::Redis8.start(&[]) else {
-        return;
-    };
-    let ours = Server::start(&[]);
-    for (scene, steps) in SCENES {
-        let (ours, theirs) = (play(&ours, steps), play(&theirs, steps));
-        assert_eq!(ours, theirs, "ours, theirs: {scene}");
-    }
+    play_to_both(SCENES);
 }
 
 /// A full sync, then commands: the replica of the other make has the same data.

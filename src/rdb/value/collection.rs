@@ -430,7 +430,13 @@ pub(super) fn hash_ziplist(
     bytes_max: u64,
     batch: &mut Batch,
 ) -> Result<Started, Stop> {
-    let found = older(reader, bytes_max, batch, blob::ziplist)?;
+    let found = older(
+        reader,
+        bytes_max,
+        batch,
+        blob::ziplist,
+        "Hash ziplist integrity check failed",
+    )?;
     Ok(strings(Kind::Hash, Shape::Pair, found))
 }
 
@@ -439,7 +445,13 @@ pub(super) fn hash_zipmap(
     bytes_max: u64,
     batch: &mut Batch,
 ) -> Result<Started, Stop> {
-    let found = older(reader, bytes_max, batch, blob::zipmap)?;
+    let found = older(
+        reader,
+        bytes_max,
+        batch,
+        blob::zipmap,
+        "Zipmap integrity check failed",
+    )?;
     Ok(strings(Kind::Hash, Shape::Pair, found))
 }
 
@@ -500,7 +512,13 @@ pub(super) fn zset_ziplist(
     bytes_max: u64,
     batch: &mut Batch,
 ) -> Result<Started, Stop> {
-    let found = older(reader, bytes_max, batch, blob::ziplist)?;
+    let found = older(
+        reader,
+        bytes_max,
+        batch,
+        blob::ziplist,
+        "Zset ziplist integrity check failed",
+    )?;
     Ok(strings(Kind::Zset, Shape::ScoredText, found))
 }
 
@@ -533,7 +551,13 @@ pub(super) fn list_ziplist(
     bytes_max: u64,
     batch: &mut Batch,
 ) -> Result<Started, Stop> {
-    let found = older(reader, bytes_max, batch, blob::ziplist)?;
+    let found = older(
+        reader,
+        bytes_max,
+        batch,
+        blob::ziplist,
+        "List ziplist integrity check failed",
+    )?;
     Ok(strings(Kind::List, Shape::Item, found))
 }
 
@@ -555,10 +579,11 @@ fn older(
     bytes_max: u64,
     batch: &mut Batch,
     parse: fn(&[u8]) -> Option<Vec<Vec<u8>>>,
+    damaged: &'static str,
 ) -> Result<Strings, Stop> {
     let start = batch.bytes.len();
     let blob = reader.string(bytes_max, &mut batch.bytes)?;
-    let found = parse(batch.bytes(blob)).ok_or(DAMAGED)?;
+    let found = parse(batch.bytes(blob)).ok_or(RdbErrorKind::Value(damaged))?;
     batch.bytes.truncate(start);
     Ok(Strings::Texts(found.into_iter()))
 }
