@@ -39,6 +39,21 @@ impl<'a> KeyWindow<'a> {
     }
 }
 
+/// How a command waits for streams.
+#[derive(Clone, Debug, Default)]
+pub struct StreamWait {
+    /// Which of its words are keys.
+    pub keys: std::ops::Range<usize>,
+    /// Until when, monotonic milliseconds; 0 for ever.
+    pub deadline_ms: u64,
+    /// Also until there is no stream under one of the keys.
+    pub or_none: bool,
+    /// Also until a pending entry may be claimed.
+    pub claims: bool,
+    /// When it is to be tried though nothing changed, monotonic milliseconds; 0 for never.
+    pub retry_ms: u64,
+}
+
 impl Context<'_> {
     /// Where the reply goes.
     #[inline]
@@ -159,20 +174,20 @@ impl Context<'_> {
     ) -> bool {
         let words: Vec<&[u8]> = args.iter().collect();
         let keys = keys.map(|at| args.at(at).into()).collect();
-        self.wait(&words, keys, kind, false, deadline_ms)
+        let wait = StreamWait {
+            deadline_ms,
+            ..StreamWait::default()
+        };
+        self.wait(&words, keys, kind, wait)
     }
 
-    /// As [`Context::wait_for_keys`], with other words to be run again, for streams that are among them; `or_none`: also
-    /// until there is no stream under one of the keys.
-    pub fn wait_for_streams(
-        &mut self,
-        words: &[&[u8]],
-        keys: std::ops::Range<usize>,
-        or_none: bool,
-        deadline_ms: u64,
-    ) -> bool {
-        let keys = words[keys].iter().map(|&key| key.into()).collect();
-        self.wait(words, keys, Kind::Stream, or_none, deadline_ms)
+    /// As [`Context::wait_for_keys`], with other words to be run again.
+    pub fn wait_for_streams(&mut self, words: &[&[u8]], wait: StreamWait) -> bool {
+        let keys = words[wait.keys.clone()]
+            .iter()
+            .map(|&key| key.into())
+            .collect();
+        self.wait(words, keys, Kind::Stream, wait)
     }
 
     fn wait(
@@ -180,8 +195,7 @@ impl Context<'_> {
         words: &[&[u8]],
         keys: Vec<Box<[u8]>>,
         kind: Kind,
-        or_none: bool,
-        deadline_ms: u64,
+        wait: StreamWait,
     ) -> bool {
         if self.client.is(ClientFlags::IN_EXEC) {
             return false;
@@ -194,10 +208,12 @@ impl Context<'_> {
         });
         let wait = KeyWait {
             kind,
-            or_none,
+            or_none: wait.or_none,
+            claims: wait.claims,
             db: self.client.db,
             keys,
-            deadline_ms,
+            deadline_ms: wait.deadline_ms,
+            retry_ms: wait.retry_ms,
             command: QueuedCommand {
                 command: self.command.id,
                 ranges: ranges.collect(),

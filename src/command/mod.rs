@@ -51,7 +51,7 @@ mod zset_pop;
 mod zset_range;
 
 pub use args::Args;
-pub use context::Context;
+pub use context::{Context, StreamWait};
 pub use error::CommandError;
 pub use row::*;
 pub use table::{CommandTable, Registered, Renamed, table};

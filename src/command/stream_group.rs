@@ -719,8 +719,14 @@ fn xclaim(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError
         return Err(no_key_or_group(key.bytes, name, ""));
     }
     let options = ClaimOptions::parse(args, now)?;
+    // A master's clock may be ahead.
+    let latest = if ctx.client.must_obey() {
+        i64::MAX
+    } else {
+        now
+    };
     let delivered_ms = match options.delivered_ms {
-        Some(at) if at != -1 && (0..=now).contains(&at) => at,
+        Some(at) if at != -1 && (0..=latest).contains(&at) => at,
         _ => now,
     };
     let Some(body) = ctx.engine.body(ctx.client, key, Kind::Stream)? else {
@@ -769,6 +775,9 @@ fn xclaim(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError
     drop(stream);
     let changed = claims.len() as u64 + u64::from(made);
     ctx.engine.dirty += changed + u64::from(moved && claims.is_empty());
+    if !claims.is_empty() {
+        ctx.engine.signal_claimers(ctx.client.db, key.bytes);
+    }
     replicate_claims(ctx, key.bytes, name, consumer_name, &claims);
     if moved && claims.is_empty() {
         replicate_progress(ctx, key.bytes, name, last_id, entries_read);

@@ -60,6 +60,9 @@ const KEYS: KeySpec = KeySpec {
     notes: "",
 };
 
+/// Pending entries that are looked at in one go.
+const CLAIMED_AT_ONCE: usize = 1024;
+
 /// What both commands' options say.
 struct ReadOptions<'a> {
     /// Entries of a stream at most.
@@ -257,13 +260,37 @@ fn wait_for_entries(
             }
         }
         let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-        let grouped = options.group.is_some();
-        if ctx.wait_for_streams(&words, options.keys.clone(), grouped, deadline_ms) {
+        let wait = StreamWait {
+            keys: options.keys.clone(),
+            deadline_ms,
+            or_none: options.group.is_some(),
+            claims: options.claim_idle_ms.is_some(),
+            retry_ms: retry_ms(ctx, args, options),
+        };
+        if ctx.wait_for_streams(&words, wait) {
             return Ok(());
         }
     }
     ctx.reply().null_array();
     Ok(())
+}
+
+/// When a pending entry will have been idle for the time of CLAIM, monotonic milliseconds; 0 for never.
+fn retry_ms(ctx: &mut Context<'_>, args: &Args<'_>, options: &ReadOptions<'_>) -> u64 {
+    let (Some(min_idle_ms), Some((group, _))) = (options.claim_idle_ms, options.group) else {
+        return 0;
+    };
+    let mut first: Option<UnixMs> = None;
+    for at in options.keys.clone() {
+        if args.at(at + options.keys.len()) == b">" {
+            let next = next_claim_ms(ctx, args.key_at(at), group, min_idle_ms);
+            first = next.into_iter().chain(first).min();
+        }
+    }
+    first.map_or(0, |at_ms| {
+        let wait_ms = u64::try_from(at_ms.saturating_sub(ctx.now())).unwrap_or(0);
+        ctx.engine.clock.mono_ms().saturating_add(wait_ms.max(1))
+    })
 }
 
 // ---- XREADGROUP ----------------------------------------------------------------------------
@@ -376,7 +403,27 @@ fn serve_group(
     if let Some((last_id, read)) = delivered.progress {
         replicate_progress(ctx, key.bytes, group, last_id, read);
     }
+    if delivered.served {
+        ctx.engine.signal_claimers(ctx.client.db, key.bytes);
+    }
     Ok(delivered.served)
+}
+
+/// When the next pending entry of a stream will have been idle for the time of CLAIM.
+fn next_claim_ms(
+    ctx: &mut Context<'_>,
+    key: Key<'_>,
+    group: &[u8],
+    min_idle_ms: i64,
+) -> Option<UnixMs> {
+    let latest_ms = ctx.now().saturating_sub(min_idle_ms);
+    let body = ctx.engine.body(ctx.client, key, Kind::Stream).ok()??;
+    let next = StreamMut::new(body).group(group, |group, domain| {
+        let behind = Some((latest_ms, StreamId::MAX));
+        group.delivered_after(domain, behind).next()
+    });
+    let (delivered_ms, _) = next.flatten()?;
+    Some(delivered_ms.saturating_add(min_idle_ms))
 }
 
 /// The delivery from one stream to one consumer.
@@ -455,22 +502,29 @@ impl Delivery<'_> {
     }
 
     /// Pending entries that are idle for the time of CLAIM, the longest first.
-    fn idle(&self) -> Vec<StreamId> {
-        let (Some(min_idle_ms), Some(group)) = (
-            self.options.claim_idle_ms,
-            self.stream.get().group(self.group),
-        ) else {
-            return Vec::new();
+    fn idle(&mut self) -> Vec<StreamId> {
+        let mut idle = Vec::new();
+        let Some(min_idle_ms) = self.options.claim_idle_ms else {
+            return idle;
         };
-        let mut idle: Vec<(UnixMs, StreamId)> = group
-            .pending_from(StreamId::MIN)
-            .filter(|pending| self.now - pending.delivered_ms >= min_idle_ms)
-            .filter(|pending| self.stream.get().get(pending.id).is_some())
-            .map(|pending| (pending.delivered_ms, pending.id))
-            .collect();
-        idle.sort_unstable();
-        idle.truncate(self.options.count);
-        idle.into_iter().map(|(_, id)| id).collect()
+        let latest_ms = self.now.saturating_sub(min_idle_ms);
+        let mut after = None;
+        while idle.len() < self.options.count {
+            let most = (self.options.count - idle.len()).min(CLAIMED_AT_ONCE);
+            let found = self.stream.group(self.group, |group, domain| {
+                let delivered = group.delivered_after(domain, after);
+                let idle = delivered.take_while(|(at_ms, _)| *at_ms <= latest_ms);
+                idle.take(most).collect::<Vec<_>>()
+            });
+            let found = found.unwrap_or_default();
+            if found.is_empty() {
+                break;
+            }
+            after = found.last().copied();
+            let ids = found.into_iter().map(|(_, id)| id);
+            idle.extend(ids.filter(|id| self.stream.get().get(*id).is_some()));
+        }
+        idle
     }
 
     /// Delivers a pending entry again, to this consumer.

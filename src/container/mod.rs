@@ -1,7 +1,7 @@
 //! Copy-on-write containers: all large data lives in them, and a snapshot of it costs O(1).
 //!
 //! Reading order: [`domain`] (epochs, snapshots, retired blocks), [`entry`] (what a table owns),
-//! [`table`] (`CowTable`, the hash table), [`cow_box`] (one value), [`tree`] (`CowTree`, the counted
+//! [`table`] (`CowTable`, the hash table), [`cow_box`] (one value), [`cow_bytes`] (a run of bytes), [`tree`] (`CowTree`, the counted
 //! B+ tree). Small values are one run of bytes: [`pack`] (`Pack`, a sequence), [`int_set`] (`IntSet`, sorted
 //! integers), both edited in a [`buffer`].
 //!
@@ -20,6 +20,7 @@
 
 mod buffer;
 mod cow_box;
+mod cow_bytes;
 mod domain;
 mod entry;
 mod int_set;
@@ -31,6 +32,7 @@ mod tree;
 
 pub use buffer::{Buffer, Corrupt};
 pub use cow_box::{CowBox, Weigh};
+pub use cow_bytes::CowBytes;
 pub use domain::{Domain, EPOCH_BITS, EPOCH_MAX, Garbage, Pin};
 pub use entry::{Entry, Owned};
 pub use int_set::{IntSet, IntSetMut};

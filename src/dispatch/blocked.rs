@@ -28,6 +28,31 @@ impl Machine {
         }
     }
 
+    /// Tries the clients whose time to be tried has come. Not while writes are paused.
+    pub(super) fn retry_key_waits(&mut self, host: &mut dyn Host) {
+        let now_ms = self.engine.clock.mono_ms();
+        if self.engine.pause.kind(now_ms).is_some() {
+            return;
+        }
+        while let Some((at_ms, link)) = self.engine.key_waits.first_retry()
+            && at_ms <= now_ms
+        {
+            self.serve(link, host);
+            self.serve_key_waits(host);
+        }
+    }
+
+    /// Nanoseconds until [`Machine::retry_key_waits`] has something to do.
+    pub(super) fn retry_sleep_ns(&self) -> u64 {
+        let clock = &self.engine.clock;
+        match self.engine.key_waits.first_retry() {
+            Some((at_ms, _)) if self.engine.pause.kind(clock.mono_ms()).is_none() => at_ms
+                .saturating_mul(1_000_000)
+                .saturating_sub(clock.mono_ns),
+            _ => u64::MAX,
+        }
+    }
+
     /// Tries the clients of a key while it holds what they wait for, each once.
     fn serve_key(&mut self, db: usize, key: &[u8], host: &mut dyn Host) {
         let end = self.engine.key_waits.next_number();

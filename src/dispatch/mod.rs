@@ -155,6 +155,7 @@ impl Machine {
     pub fn end_round(&mut self, host: &mut dyn Host) -> u64 {
         self.end_flushes();
         self.engine.end_key_waits();
+        self.retry_key_waits(host);
         self.run_ready(host);
         let cron_start_ns = host.monotonic_ns();
         let mut sleep_ns = self.run_cron(host);
@@ -172,6 +173,7 @@ impl Machine {
             let deadline_ns = deadline_ms.saturating_mul(1_000_000);
             sleep_ns = sleep_ns.min(deadline_ns.saturating_sub(self.engine.clock.mono_ns));
         }
+        sleep_ns = sleep_ns.min(self.retry_sleep_ns());
         if !self.engine.ready.is_empty() {
             sleep_ns = 0;
         }

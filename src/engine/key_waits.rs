@@ -4,6 +4,8 @@
 //! ([`Engine::signal_key`]), which costs nothing while nobody waits; at the end of the unit the dispatcher serves the
 //! signalled keys in order, each one's clients in order of arrival, by running their commands again.
 //!
+//! One that waits to claim entries of a stream is tried at a time too ([`KeyWait::retry_ms`]).
+//!
 //! Invariants: a client in [`Blocked::Keys`] stands under each of its keys, and with its deadline if it has one; no other
 //! client does. A key is listed only while somebody waits for it.
 //!
@@ -24,12 +26,16 @@ pub struct KeyWait {
     pub kind: Kind,
     /// Or that there is none such any more (XREADGROUP, which then fails).
     pub or_none: bool,
+    /// Or that a pending entry is idle for long (XREADGROUP with CLAIM).
+    pub claims: bool,
     /// In this database.
     pub db: usize,
     /// Under one of these keys.
     pub keys: Vec<Box<[u8]>>,
     /// When to give up, monotonic milliseconds; 0 for never.
     pub deadline_ms: u64,
+    /// When to be tried though no key changed, monotonic milliseconds; 0 for never.
+    pub retry_ms: u64,
     /// What is then run again.
     pub command: QueuedCommand,
     /// Its place in the order of arrival.
@@ -41,6 +47,7 @@ pub struct KeyWait {
 struct Want {
     kind: Kind,
     or_none: bool,
+    claims: bool,
 }
 
 impl Want {
@@ -48,6 +55,7 @@ impl Want {
         Want {
             kind: wait.kind,
             or_none: wait.or_none,
+            claims: wait.claims,
         }
     }
 
@@ -108,6 +116,7 @@ pub struct KeyWaits {
     /// Keys that changed since they were last served, in that order, each once.
     signalled: Vec<Place>,
     deadlines: BTreeSet<(u64, LinkId)>,
+    retries: BTreeSet<(u64, LinkId)>,
     /// Clients that wait.
     count: usize,
     /// The number of the next arrival.
@@ -175,6 +184,11 @@ impl KeyWaits {
         self.deadlines.first().copied()
     }
 
+    /// The client that is tried first though no key changed, and when.
+    pub fn first_retry(&self) -> Option<(u64, LinkId)> {
+        self.retries.first().copied()
+    }
+
     fn waiters_mut(&mut self, db: usize, key: &[u8]) -> Option<&mut Waiters> {
         self.databases.get_mut(db)?.get_mut(key)
     }
@@ -193,6 +207,9 @@ impl KeyWaits {
         if wait.deadline_ms > 0 {
             self.deadlines.insert((wait.deadline_ms, link));
         }
+        if wait.retry_ms > 0 {
+            self.retries.insert((wait.retry_ms, link));
+        }
     }
 
     fn remove(&mut self, link: LinkId, wait: &KeyWait) {
@@ -206,6 +223,7 @@ impl KeyWaits {
             }
         }
         self.deadlines.remove(&(wait.deadline_ms, link));
+        self.retries.remove(&(wait.retry_ms, link));
     }
 }
 
@@ -236,6 +254,19 @@ impl Engine {
         if !waiters.signalled && waiters.groups.iter().any(|group| group.want.accepts(kind)) {
             waiters.signalled = true;
             self.key_waits.signalled.push((db, key.into()));
+        }
+    }
+
+    /// Entries of a stream were delivered, or count as delivered at another time: who waits to claim them is tried.
+    #[inline]
+    pub fn signal_claimers(&mut self, db: usize, key: &[u8]) {
+        if self.key_waits.is_empty() {
+            return;
+        }
+        let waiters = self.key_waits.waiters_mut(db, key);
+        let claimed = |waiters: &mut Waiters| waiters.groups.iter().any(|group| group.want.claims);
+        if waiters.is_some_and(claimed) {
+            self.signal_waited(db, key);
         }
     }
 

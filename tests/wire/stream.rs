@@ -1,9 +1,11 @@
 //! Streams: random commands against Redis 8, with groups, digests and payloads; waiting readers; what replicas get.
 
+use std::time::Instant;
+
 use redoxide::base::prng::Prng;
 
 use crate::blocking::play_to_both;
-use crate::harness::{Peer, Server};
+use crate::harness::{Client, Peer, Server, wait_until};
 use crate::pair::{Pair, pick, some};
 
 type Words = Vec<Vec<u8>>;
@@ -458,6 +460,59 @@ fn idle_entries_are_claimed_by_readers() {
         client.text("XREADGROUP GROUP g b CLAIM -1 STREAMS k >"),
         "(error) ERR min-idle-time must be a positive integer"
     );
+}
+
+/// Who waits with CLAIM is served when an entry has been idle for long enough, whoever has it.
+#[test]
+fn waiting_readers_claim_what_becomes_idle() {
+    let server = Server::start(&[]);
+    let (mut client, mut waiter, mut other) = (server.client(), server.client(), server.client());
+    let wait = "XREADGROUP GROUP g b BLOCK 5000 CLAIM 300 STREAMS k >";
+    let takes = |waiter: &mut Client, entry: &str| {
+        let reply = waiter.read().to_string();
+        assert!(
+            reply.starts_with(&format!("[[k, [[{entry}, [f, v], 3")),
+            "{reply}"
+        );
+    };
+    let waits = |client: &mut Client, count: &str| {
+        wait_until("it waits", || {
+            client.info("clients", "blocked_clients") == count
+        });
+    };
+    client.text("XADD k 1-0 f v");
+    client.text("XGROUP CREATE k g 0");
+    client.text("XREADGROUP GROUP g a STREAMS k >");
+    let start = Instant::now();
+    waiter.send(format!("{wait}\r\n").as_bytes());
+    takes(&mut waiter, "1-0");
+    let taken = start.elapsed().as_millis();
+    assert!((250..900).contains(&taken), "{taken} ms");
+
+    // It is delivered to another while they wait.
+    other.send(b"XREADGROUP GROUP g c BLOCK 5000 STREAMS k >\r\n");
+    waits(&mut client, "1");
+    client.text("XACK k g 1-0");
+    waiter.send(format!("{wait}\r\n").as_bytes());
+    waits(&mut client, "2");
+    client.text("XADD k 2-0 f v");
+    assert_eq!(other.read().to_string(), "[[k, [[2-0, [f, v]]]]]");
+    takes(&mut waiter, "2-0");
+
+    // It is made idle by another.
+    client.text("XACK k g 2-0");
+    client.text("XADD k 3-0 f v");
+    client.text("XREADGROUP GROUP g a STREAMS k >");
+    waiter.send(b"XREADGROUP GROUP g b BLOCK 5000 CLAIM 30000 STREAMS k >\r\n");
+    waits(&mut client, "1");
+    client.text("XCLAIM k g a 0 3-0 IDLE 30000 JUSTID");
+    takes(&mut waiter, "3-0");
+
+    // Nothing that is deleted, and in time.
+    waiter.send(b"XREADGROUP GROUP g b BLOCK 400 CLAIM 100 STREAMS k >\r\n");
+    waits(&mut client, "1");
+    client.text("XDEL k 3-0");
+    assert_eq!(waiter.read().to_string(), "(nil)");
 }
 
 const LINES: &str = "\

@@ -1,4 +1,4 @@
-//! [`Block`]: a run of a stream's entries in one pack, as Redis writes it into RDB files.
+//! [`Block`] and [`BlockRef`]: a run of a stream's entries in one pack, as Redis writes it into RDB files.
 //!
 //! ```text
 //! entries | deleted | names | name … | 0 | record …
@@ -8,7 +8,7 @@
 //! that has the same names (`SAME`) leaves them out. Ids are relative to that of the first record, which stands beside
 //! the block. The last element of a record lets a walk go backwards.
 //!
-//! Invariants of a block that was made or checked ([`Block::check`]): all numbers are integers, the counts are right, ids
+//! Invariants of a block that was made or checked ([`BlockRef::check`]): all numbers are integers, the counts are right, ids
 //! ascend. What reads a block never panics for another reason than a broken invariant of the pack itself.
 
 use crate::container::{Pack, PackAppender, PackBuilder, PackItem, PackIter, PackMut, Position};
@@ -21,11 +21,18 @@ const SAME: i64 = 2;
 /// Bytes of a block at most, whatever the configuration says.
 pub const BLOCK_BYTES_MAX: usize = 1 << 30;
 
-/// A run of entries.
+/// A run of entries that may grow.
 #[derive(Clone)]
-pub struct Block {
+pub(super) struct Block {
     /// A pack.
     bytes: Vec<u8>,
+}
+
+/// A run of entries, for reading.
+#[derive(Clone, Copy)]
+pub struct BlockRef<'a> {
+    /// A pack.
+    bytes: &'a [u8],
 }
 
 /// The beginning of a block.
@@ -156,34 +163,11 @@ impl<'a> Head<'a> {
     }
 }
 
-impl Block {
-    /// A block of one entry. `fields` are names and values in turn.
-    pub(super) fn new<'f>(fields: impl Iterator<Item = &'f [u8]> + Clone, count: usize) -> Block {
-        let mut pack = PackBuilder::with_capacity(128);
-        pack.push_int(1);
-        pack.push_int(0);
-        pack.push_int(count as i64);
-        fields
-            .clone()
-            .step_by(2)
-            .take(count)
-            .for_each(|name| pack.push(name));
-        pack.push_int(0);
-        pack.push_int(SAME);
-        pack.push_int(0);
-        pack.push_int(0);
-        fields.skip(1).step_by(2).for_each(|value| pack.push(value));
-        pack.push_int(count as i64 + 3);
-        Block {
-            bytes: pack.finish(),
-        }
-    }
-
-    /// Of a pack that [`Block::check`] accepts.
-    pub(super) fn of_checked(pack: &[u8]) -> Block {
-        Block {
-            bytes: pack.to_vec(),
-        }
+impl<'a> BlockRef<'a> {
+    /// Of a pack that [`BlockRef::check`] accepts.
+    #[inline]
+    pub(super) fn of_checked(pack: &'a [u8]) -> BlockRef<'a> {
+        BlockRef { bytes: pack }
     }
 
     /// Whether bytes are a block whose ids, relative to `first`, ascend from `above` on; the last id.
@@ -224,34 +208,93 @@ impl Block {
 
     /// The bytes, a pack.
     #[inline]
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+    pub fn bytes(self) -> &'a [u8] {
+        self.bytes
     }
 
-    /// Bytes allocated.
-    pub(super) fn memory_bytes(&self) -> usize {
-        self.bytes.capacity()
+    fn pack(self) -> Pack<'a> {
+        Pack::of(self.bytes)
     }
 
-    fn pack(&self) -> Pack<'_> {
-        Pack::of(&self.bytes)
-    }
-
-    fn head(&self) -> Head<'_> {
+    fn head(self) -> Head<'a> {
         Head::read(self.pack()).unwrap_or_else(|| unreachable!("a block has a head"))
     }
 
     /// Live entries, and marked ones.
     #[inline]
-    pub(super) fn counts(&self) -> (u64, u64) {
+    pub(super) fn counts(self) -> (u64, u64) {
         let mut items = self.pack().iter();
         let mut next = || int(&mut items).unwrap_or(0).max(0) as u64;
         (next(), next())
     }
 
-    /// Gives back room that is not used.
-    pub(super) fn shrink(&mut self) {
-        self.bytes.shrink_to_fit();
+    /// All records in order, the marked ones too.
+    #[inline]
+    pub(super) fn walk(self, first: StreamId) -> Records<'a> {
+        let head = self.head();
+        Records {
+            items: head.records.clone(),
+            head,
+            first,
+        }
+    }
+
+    /// As [`BlockRef::walk`], the last first.
+    pub(super) fn walk_back(self, first: StreamId) -> RecordsBack<'a> {
+        let head = self.head();
+        RecordsBack {
+            pack: self.pack(),
+            at: self.pack().end(),
+            head,
+            first,
+        }
+    }
+
+    /// The id of the last record, marked or not.
+    pub(super) fn last_id(self, first: StreamId) -> Option<StreamId> {
+        self.walk_back(first).next().map(|record| record.id)
+    }
+}
+
+impl Block {
+    /// A block of one entry. `fields` are names and values in turn.
+    pub(super) fn new<'f>(fields: impl Iterator<Item = &'f [u8]> + Clone, count: usize) -> Block {
+        let mut pack = PackBuilder::with_capacity(128);
+        pack.push_int(1);
+        pack.push_int(0);
+        pack.push_int(count as i64);
+        fields
+            .clone()
+            .step_by(2)
+            .take(count)
+            .for_each(|name| pack.push(name));
+        pack.push_int(0);
+        pack.push_int(SAME);
+        pack.push_int(0);
+        pack.push_int(0);
+        fields.skip(1).step_by(2).for_each(|value| pack.push(value));
+        pack.push_int(count as i64 + 3);
+        Block {
+            bytes: pack.finish(),
+        }
+    }
+
+    /// Of a pack that [`BlockRef::check`] accepts.
+    pub(super) fn of_checked(pack: &[u8]) -> Block {
+        Block {
+            bytes: pack.to_vec(),
+        }
+    }
+
+    /// The block for reading.
+    #[inline]
+    pub(super) fn view(&self) -> BlockRef<'_> {
+        BlockRef { bytes: &self.bytes }
+    }
+
+    /// Bytes allocated.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.bytes.capacity()
     }
 
     /// Appends an entry.
@@ -262,10 +305,10 @@ impl Block {
         fields: impl Iterator<Item = &'f [u8]> + Clone,
         count: usize,
     ) {
-        let (live, _) = self.counts();
+        let (live, _) = self.view().counts();
         self.set_count(0, live + 1);
         let same = {
-            let mut head = self.head();
+            let mut head = self.view().head();
             head.name_count == count
                 && fields
                     .clone()
@@ -288,7 +331,7 @@ impl Block {
 
     /// Changes one of the two counts at the beginning.
     fn set_count(&mut self, index: i64, count: u64) {
-        let Some(at) = self.pack().seek(index) else {
+        let Some(at) = self.view().pack().seek(index) else {
             return;
         };
         let byte = &mut self.bytes[at.offset()];
@@ -304,7 +347,8 @@ impl Block {
     pub(super) fn mark(&mut self, first: StreamId, ids: &[StreamId]) {
         let places: Vec<Position> = {
             let mut left = ids.iter().peekable();
-            self.walk(first)
+            self.view()
+                .walk(first)
                 .filter(|record| left.next_if_eq(&&record.id).is_some())
                 .map(|record| record.at)
                 .collect()
@@ -313,38 +357,11 @@ impl Block {
             // Flags are an integer of one byte.
             self.bytes[at.offset()] |= DELETED as u8;
         }
-        let (live, deleted) = self.counts();
+        let (live, deleted) = self.view().counts();
         let count = places.len() as u64;
         // From the back, as an edit moves what is behind it.
         self.set_count(1, deleted + count);
         self.set_count(0, live.saturating_sub(count));
-    }
-
-    /// All records in order, the marked ones too.
-    #[inline]
-    pub(super) fn walk(&self, first: StreamId) -> Records<'_> {
-        let head = self.head();
-        Records {
-            items: head.records.clone(),
-            head,
-            first,
-        }
-    }
-
-    /// As [`Block::walk`], the last first.
-    pub(super) fn walk_back(&self, first: StreamId) -> RecordsBack<'_> {
-        let head = self.head();
-        RecordsBack {
-            pack: self.pack(),
-            at: self.pack().end(),
-            head,
-            first,
-        }
-    }
-
-    /// The id of the last record, marked or not.
-    pub(super) fn last_id(&self, first: StreamId) -> Option<StreamId> {
-        self.walk_back(first).next().map(|record| record.id)
     }
 }
 
@@ -399,10 +416,12 @@ mod tests {
 
     fn ids(block: &Block, first: StreamId) -> Vec<(StreamId, bool)> {
         let forth: Vec<_> = block
+            .view()
             .walk(first)
             .map(|record| (record.id, record.deleted))
             .collect();
         let mut back: Vec<_> = block
+            .view()
             .walk_back(first)
             .map(|record| (record.id, record.deleted))
             .collect();
@@ -438,8 +457,8 @@ mod tests {
         }
         assert_eq!(ids(&block, first), all);
         let count = marked.len() as u64;
-        assert_eq!(block.counts(), (300 - count, count));
-        let fields: Vec<_> = block.walk(first).nth(1).unwrap().fields.collect();
+        assert_eq!(block.view().counts(), (300 - count, count));
+        let fields: Vec<_> = block.view().walk(first).nth(1).unwrap().fields.collect();
         assert_eq!(fields, [(PackItem::Bytes(b"x"), PackItem::Bytes(b"y"))]);
     }
 
@@ -457,12 +476,18 @@ mod tests {
         }
         block.mark(first, &[StreamId::new(8, 0)]);
         let last = StreamId::new(24, 0);
-        assert_eq!(Block::check(block.bytes(), first, None), Some(last));
-        assert_eq!(Block::check(block.bytes(), first, Some(first)), None);
+        assert_eq!(
+            BlockRef::check(block.view().bytes(), first, None),
+            Some(last)
+        );
+        assert_eq!(
+            BlockRef::check(block.view().bytes(), first, Some(first)),
+            None
+        );
         let mut prng = Prng::new(9);
         let mut accepted = 0;
         for _ in 0..30_000 {
-            let mut bytes = block.bytes().to_vec();
+            let mut bytes = block.view().bytes().to_vec();
             for _ in 0..1 + prng.below(3) {
                 let at = prng.below(bytes.len() as u64) as usize;
                 bytes[at] = match prng.below(2) {
@@ -470,13 +495,13 @@ mod tests {
                     _ => bytes[at] ^ 1 << prng.below(8),
                 };
             }
-            if Block::check(&bytes, first, None).is_none() {
+            if BlockRef::check(&bytes, first, None).is_none() {
                 continue;
             }
             accepted += 1;
             let mut damaged = Block::of_checked(&bytes);
             let all = ids(&damaged, first);
-            damaged.walk(first).for_each(|record| {
+            damaged.view().walk(first).for_each(|record| {
                 record.fields.for_each(drop);
             });
             let live: Vec<StreamId> = all

@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - A pending entry stands once in the group's tree ([`Pending`]), by id, and its id in the tree of the consumer that it
-//!   names. [`Group::assign`], [`Group::release`] and [`Group::remove_consumer`] alone change both.
+//!   names; by its time too in the order of deliveries, if that was ever asked for ([`Group::delivered_after`]). [`Group::assign`], [`Group::release`] and [`Group::remove_consumer`] alone change both.
 //! - Consumers are owned by the tree by number (ascending, never used again); the tree by name has the numbers in the
 //!   order of the names.
 //! - What is nested in a [`GroupItem`] (trees, consumers) has one owner: the newest copy of the box. Superseded boxes,
@@ -37,6 +37,29 @@ pub(super) const NOBODY: u32 = u32::MAX;
 
 // SAFETY: plain bits that own nothing.
 unsafe impl Item for Pending {}
+
+/// A consumer's pending entries are removed one by one where they are less than this part of the group's; else the tree
+/// is made anew from the others, which costs as much a kept one as 1/16 of a removal.
+const REBUILD_SHARE: u64 = 16;
+
+/// A pending entry in the order of deliveries.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Delivered {
+    at_ms: UnixMs,
+    id: StreamId,
+}
+
+// SAFETY: plain bits that own nothing.
+unsafe impl Item for Delivered {}
+
+impl Delivered {
+    fn of(pending: &Pending) -> Delivered {
+        Delivered {
+            at_ms: pending.delivered_ms,
+            id: pending.id,
+        }
+    }
+}
 
 /// A reader of a group.
 pub struct Consumer {
@@ -108,6 +131,8 @@ pub struct Group {
     /// How many of all entries ever added it has read, where that is known.
     pub entries_read: Option<u64>,
     pending: CowTree<Pending>,
+    /// All of `pending` by the time of delivery, from the first time that is asked for on: most groups never need it.
+    by_time: Option<CowTree<Delivered>>,
     consumers: CowTree<ConsumerItem>,
     names: CowTree<Named>,
     /// The number of the next consumer.
@@ -123,6 +148,8 @@ impl Clone for Group {
             entries_read: self.entries_read,
             // SAFETY: as in `Consumer::clone`.
             pending: unsafe { self.pending.share() },
+            // SAFETY: as above.
+            by_time: self.by_time.as_ref().map(|tree| unsafe { tree.share() }),
             // SAFETY: as above.
             consumers: unsafe { self.consumers.share() },
             // SAFETY: as above.
@@ -149,6 +176,7 @@ impl Group {
             last_id,
             entries_read,
             pending: CowTree::new(domain),
+            by_time: None,
             consumers: CowTree::new(domain),
             names: CowTree::new(domain),
             next_number: 0,
@@ -278,18 +306,14 @@ impl Group {
         })
     }
 
-    /// Removes a consumer with its pending entries; how many these were.
+    /// Removes a consumer with its pending entries; how many these were. O(its entries · log n), or O(n) when these are
+    /// many of the n that the group has, or O(log n) when they are all.
     pub fn remove_consumer(&mut self, domain: &mut Domain, key: ConsumerKey) -> u64 {
         let consumer = self.consumer(key);
         let count = consumer.pending_count();
         let name = self.name_place(&consumer.name);
-        let ids: Vec<StreamId> = consumer.pending.iter().copied().collect();
-        for id in ids {
-            let removed = self
-                .pending
-                .remove_by(domain, |pending| pending.id.cmp(&id));
-            assert!(removed.is_some(), "a consumer's entry is its group's");
-        }
+        self.forget_by_time(domain);
+        self.remove_pending_of(domain, key);
         if let (Ok(name), Some(place)) = (name, self.place_of(key.0)) {
             self.names.remove_at(domain, name);
             let item = self.consumers.remove_at(domain, place);
@@ -299,6 +323,33 @@ impl Group {
             Blocks::retire(tree, domain);
         }
         count
+    }
+
+    /// The group's part of [`Group::remove_consumer`].
+    fn remove_pending_of(&mut self, domain: &mut Domain, key: ConsumerKey) {
+        let ids = &self.consumer(key).pending;
+        let (count, all) = (ids.len(), self.pending.len());
+        if count * REBUILD_SHARE < all {
+            let ids: Vec<StreamId> = ids.iter().copied().collect();
+            for id in ids {
+                let removed = self
+                    .pending
+                    .remove_by(domain, |pending| pending.id.cmp(&id));
+                assert!(removed.is_some(), "a consumer's entry is its group's");
+            }
+            return;
+        }
+        let mut others = CowTree::new(domain);
+        if count < all {
+            for pending in self.pending.iter().filter(|one| one.consumer != key.0) {
+                others.push(domain, *pending);
+            }
+        }
+        assert!(
+            others.len() + count == all,
+            "a consumer's entry is its group's"
+        );
+        Blocks::retire(std::mem::replace(&mut self.pending, others), domain);
     }
 
     /// Gives an entry to a consumer, whether it is pending already or not.
@@ -323,19 +374,17 @@ impl Group {
             Some(last) if last.id >= id => self.pending.find(|pending| pending.id.cmp(&id)),
             _ => Err(self.pending.len()),
         };
-        let before = match place {
-            Ok(place) => {
-                self.pending
-                    .update(domain, place, |pending, _| {
-                        std::mem::replace(pending, fresh)
-                    })
-                    .consumer
-            }
+        let old = match place {
+            Ok(place) => Some(self.pending.update(domain, place, |pending, _| {
+                std::mem::replace(pending, fresh)
+            })),
             Err(place) => {
                 self.pending.insert_at(domain, place, fresh);
-                NOBODY
+                None
             }
         };
+        self.delivered_again(domain, old.as_ref(), Some(&fresh));
+        let before = old.map_or(NOBODY, |old| old.consumer);
         if before == key.0 {
             return;
         }
@@ -369,12 +418,64 @@ impl Group {
         let Some((_, pending)) = removed else {
             return false;
         };
+        self.delivered_again(domain, Some(&pending), None);
         self.forget(domain, ConsumerKey(pending.consumer), id);
         true
     }
 
+    /// The pending entries that were delivered behind `after`, in that order, each with its time; all without one. The
+    /// first call makes the order: O(n log n).
+    pub fn delivered_after(
+        &mut self,
+        domain: &mut Domain,
+        after: Option<(UnixMs, StreamId)>,
+    ) -> impl Iterator<Item = (UnixMs, StreamId)> + use<'_> {
+        let pending = &self.pending;
+        let tree = self.by_time.get_or_insert_with(|| {
+            let mut items: Vec<Delivered> = pending.iter().map(Delivered::of).collect();
+            items.sort_unstable();
+            let mut tree = CowTree::new(domain);
+            items.into_iter().for_each(|item| tree.push(domain, item));
+            tree
+        });
+        let place = after.map_or(0, |(at_ms, id)| {
+            let after = Delivered { at_ms, id };
+            let found = tree.find(|item| item.cmp(&after));
+            found.map_or_else(|place| place, |place| place + 1)
+        });
+        tree.iter_from(place).map(|item| (item.at_ms, item.id))
+    }
+
+    /// Keeps the order of deliveries, if there is one.
+    fn delivered_again(
+        &mut self,
+        domain: &mut Domain,
+        old: Option<&Pending>,
+        new: Option<&Pending>,
+    ) {
+        let Some(tree) = &mut self.by_time else {
+            return;
+        };
+        if let Some(old) = old.map(Delivered::of) {
+            let removed = tree.remove_by(domain, |item| item.cmp(&old));
+            assert!(removed.is_some(), "a pending entry without its time");
+        }
+        if let Some(new) = new.map(Delivered::of) {
+            let placed = tree.insert_by(domain, new, Ord::cmp);
+            assert!(placed.is_ok(), "two deliveries of one entry");
+        }
+    }
+
+    /// The order of deliveries is made anew when it is asked for.
+    fn forget_by_time(&mut self, domain: &mut Domain) {
+        if let Some(tree) = self.by_time.take() {
+            Blocks::retire(tree, domain);
+        }
+    }
+
     /// For a loader: an entry that nobody has yet; false when it is there already.
     pub(super) fn load_pending(&mut self, domain: &mut Domain, pending: Pending) -> bool {
+        self.forget_by_time(domain);
         let inserted = self
             .pending
             .insert_by(domain, pending, |a, b| a.id.cmp(&b.id));
@@ -408,8 +509,11 @@ impl Group {
                     + consumer.pending.memory_bytes() as usize
             })
             .sum();
-        let trees =
-            self.pending.memory_bytes() + self.consumers.memory_bytes() + self.names.memory_bytes();
+        let by_time = self.by_time.as_ref().map_or(0, CowTree::memory_bytes);
+        let trees = self.pending.memory_bytes()
+            + by_time
+            + self.consumers.memory_bytes()
+            + self.names.memory_bytes();
         size_of::<Group>() + 8 + self.name.len() + trees as usize + consumers
     }
 
@@ -456,6 +560,9 @@ unsafe impl Item for GroupItem {
         unsafe {
             let group = self.group.get();
             group.pending.share().free();
+            if let Some(by_time) = &group.by_time {
+                by_time.share().free();
+            }
             group.consumers.share().free();
             group.names.share().free();
             self.group.free();
@@ -492,15 +599,19 @@ impl GroupItem {
     pub fn retire(self, domain: &mut Domain) {
         let group = self.group.get();
         // SAFETY: the box, whose trees these were, is given up below.
-        let (pending, consumers, names) = unsafe {
+        let (pending, by_time, consumers, names) = unsafe {
             (
                 group.pending.share(),
+                group.by_time.as_ref().map(|tree| tree.share()),
                 group.consumers.share(),
                 group.names.share(),
             )
         };
         self.group.retire(domain);
         Blocks::retire(pending, domain);
+        if let Some(by_time) = by_time {
+            Blocks::retire(by_time, domain);
+        }
         Blocks::retire(consumers, domain);
         Blocks::retire(names, domain);
     }

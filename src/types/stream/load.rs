@@ -3,7 +3,7 @@
 //! Parts come from anywhere: each is checked, and one that contradicts those before it is refused.
 
 use super::group::NOBODY;
-use super::{Block, ConsumerKey, Group, GroupItem, Pending, Stream, StreamId, StreamMut};
+use super::{Block, BlockRef, ConsumerKey, Group, GroupItem, Pending, Stream, StreamId, StreamMut};
 use crate::base::time::UnixMs;
 use crate::container::Domain;
 
@@ -86,9 +86,9 @@ impl Stream {
         match part {
             LoadPart::Block { first, bytes } => {
                 let above = (self.block_count() > 0).then_some(self.meta.last_id);
-                let last = Block::check(bytes, first, above)?;
+                let last = BlockRef::check(bytes, first, above)?;
                 let block = Block::of_checked(bytes);
-                self.meta.length += block.counts().0;
+                self.meta.length += block.view().counts().0;
                 self.meta.last_id = last;
                 self.push_block(domain, first, block);
             }

@@ -21,9 +21,11 @@ mod load;
 use super::body::BodyMut;
 use super::entry::{Entry, Kind, Value};
 use super::large::{Blocks, Collection, Large, blocks};
-use crate::container::{CowBox, CowTree, Domain, Item};
+use crate::container::{CowBox, CowBytes, CowTree, Domain, Item};
 
-pub use block::{Block, Fields, Record};
+pub use block::{BlockRef, Fields, Record};
+
+use block::Block;
 pub use group::{Consumer, ConsumerKey, Group, Pending};
 pub use id::{ParsedId, StreamId};
 pub use load::{Damaged, LoadPart, Totals};
@@ -35,10 +37,10 @@ const SAMPLE: usize = 32;
 /// What stands under a key until its stream is made.
 pub const PLACEHOLDER: Value<'_> = Value::Packed(Kind::Stream, b"", false);
 
-/// A block by the id that its records are relative to.
+/// A full block by the id that its records are relative to.
 struct Node {
     first: StreamId,
-    block: CowBox<Block>,
+    bytes: CowBytes,
 }
 
 #[allow(unsafe_code)]
@@ -46,17 +48,56 @@ struct Node {
 unsafe impl Item for Node {
     unsafe fn release(self) {
         // SAFETY: the caller's promise.
-        unsafe { self.block.free() }
+        unsafe { self.bytes.free() }
     }
 }
 
+impl Node {
+    fn new(domain: &mut Domain, first: StreamId, block: BlockRef<'_>) -> Node {
+        let bytes = CowBytes::new(domain, block.bytes());
+        Node { first, bytes }
+    }
+
+    #[inline]
+    fn place(&self) -> Place<'_> {
+        Place {
+            first: self.first,
+            block: BlockRef::of_checked(self.bytes.get()),
+        }
+    }
+}
+
+/// The block that grows.
+struct Growing {
+    first: StreamId,
+    block: CowBox<Block>,
+}
+
+impl Growing {
+    #[inline]
+    fn place(&self) -> Place<'_> {
+        Place {
+            first: self.first,
+            block: self.block.get().view(),
+        }
+    }
+}
+
+/// A block where it stands.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    /// The id that its records are relative to.
+    first: StreamId,
+    block: BlockRef<'a>,
+}
+
 /// The block that grows, if there is one.
-struct Tail(Option<Node>);
+struct Tail(Option<Growing>);
 
 #[allow(unsafe_code)]
 impl Blocks for Tail {
     unsafe fn share(&self) -> Tail {
-        Tail(self.0.as_ref().map(|node| Node {
+        Tail(self.0.as_ref().map(|node| Growing {
             first: node.first,
             // SAFETY: the caller's promise.
             block: unsafe { node.block.share() },
@@ -147,7 +188,7 @@ impl BlockLimit {
         }
     }
 
-    fn takes(&self, block: &Block, bytes: usize) -> bool {
+    fn takes(&self, block: BlockRef<'_>, bytes: usize) -> bool {
         if block.bytes().len() + bytes >= self.bytes {
             return false;
         }
@@ -216,28 +257,28 @@ impl Collection for Stream {
     }
 
     fn memory_bytes(&self) -> usize {
-        let count = self.block_count();
+        let count = self.blocks.len();
         let sampled = count.min(SAMPLE as u64);
+        let full = (0..sampled).filter_map(|index| self.blocks.get(index));
+        let full: usize = full.map(|node| node.bytes.memory_bytes()).sum();
         let own = size_of::<u64>() + size_of::<Block>();
-        let bytes: usize = (0..sampled)
-            .filter_map(|index| self.node(index))
-            .map(|node| own + node.block.get().memory_bytes())
-            .sum();
+        let tail = self.tail.0.as_ref();
+        let tail = tail.map_or(0, |tail| own + tail.block.get().memory_bytes());
         let groups: usize = self
             .groups
             .iter()
             .map(|item| item.get().memory_bytes())
             .sum();
         let trees = self.blocks.memory_bytes() + self.groups.memory_bytes();
-        let blocks = bytes as u64 * count / sampled.max(1);
-        size_of::<Large>() + (trees + blocks) as usize + groups
+        let blocks = full as u64 * count / sampled.max(1);
+        size_of::<Large>() + (trees + blocks) as usize + tail + groups
     }
 
     fn duplicate(&self, domain: &mut Domain) -> Stream {
         let mut copy = Stream::new(domain);
         copy.meta = self.meta;
         for (first, block) in self.blocks() {
-            copy.push_block(domain, first, block.clone());
+            copy.push_block(domain, first, Block::of_checked(block.bytes()));
         }
         for item in self.groups.iter() {
             let item = item.duplicate(domain);
@@ -276,9 +317,10 @@ impl Stream {
     }
 
     /// The blocks in order, each with the id that its records are relative to.
-    pub fn blocks(&self) -> impl Iterator<Item = (StreamId, &Block)> {
-        let nodes = self.blocks.iter().chain(self.tail.0.as_ref());
-        nodes.map(|node| (node.first, node.block.get()))
+    pub fn blocks(&self) -> impl Iterator<Item = (StreamId, BlockRef<'_>)> {
+        let full = self.blocks.iter().map(Node::place);
+        let places = full.chain(self.tail.0.as_ref().map(Growing::place));
+        places.map(|place| (place.first, place.block))
     }
 
     /// How many blocks.
@@ -287,10 +329,10 @@ impl Stream {
     }
 
     #[inline]
-    fn node(&self, index: u64) -> Option<&Node> {
+    fn node(&self, index: u64) -> Option<Place<'_>> {
         match index == self.blocks.len() {
-            true => self.tail.0.as_ref(),
-            false => self.blocks.get(index),
+            true => self.tail.0.as_ref().map(Growing::place),
+            false => self.blocks.get(index).map(Node::place),
         }
     }
 
@@ -324,9 +366,7 @@ impl Stream {
         let at = self.place_of(end);
         RangeBack {
             stream: self,
-            records: self
-                .node(at)
-                .map(|node| node.block.get().walk_back(node.first)),
+            records: self.node(at).map(|node| node.block.walk_back(node.first)),
             at,
             start,
             end,
@@ -335,7 +375,7 @@ impl Stream {
 
     #[inline]
     fn records(&self, at: u64) -> Option<block::Records<'_>> {
-        self.node(at).map(|node| node.block.get().walk(node.first))
+        self.node(at).map(|node| node.block.walk(node.first))
     }
 
     /// A live entry.
@@ -401,10 +441,12 @@ impl Stream {
 
     fn push_block(&mut self, domain: &mut Domain, first: StreamId, block: Block) {
         if let Some(full) = self.tail.0.take() {
-            self.blocks.push(domain, full);
+            let node = Node::new(domain, full.first, full.block.get().view());
+            self.blocks.push(domain, node);
+            full.block.retire(domain);
         }
         let block = CowBox::new(domain, block);
-        self.tail.0 = Some(Node { first, block });
+        self.tail.0 = Some(Growing { first, block });
     }
 
     fn edit<R>(
@@ -415,7 +457,10 @@ impl Stream {
     ) -> Option<R> {
         if index < self.blocks.len() {
             return Some(self.blocks.update(domain, index, |node, domain| {
-                change(node.first, node.block.get_mut(domain))
+                let mut block = Block::of_checked(node.bytes.get());
+                let result = change(node.first, &mut block);
+                node.bytes.set(domain, block.view().bytes());
+                result
             }));
         }
         let node = self.tail.0.as_mut()?;
@@ -424,15 +469,18 @@ impl Stream {
 
     fn remove_block(&mut self, domain: &mut Domain, index: u64) {
         if index < self.blocks.len() {
-            let node = self.blocks.remove_at(domain, index);
-            node.block.retire(domain);
+            self.blocks.remove_at(domain, index).bytes.retire(domain);
             return;
         }
         if let Some(node) = self.tail.0.take() {
             node.block.retire(domain);
         }
         if let Some(last) = self.blocks.len().checked_sub(1) {
-            self.tail.0 = Some(self.blocks.remove_at(domain, last));
+            let Node { first, bytes } = self.blocks.remove_at(domain, last);
+            let block = Block::of_checked(bytes.get());
+            bytes.retire(domain);
+            let block = CowBox::new(domain, block);
+            self.tail.0 = Some(Growing { first, block });
         }
     }
 
@@ -446,15 +494,10 @@ impl Stream {
     ) {
         let bytes: usize = fields.clone().map(<[u8]>::len).sum();
         match &mut self.tail.0 {
-            Some(Node { first, block }) if limit.takes(block.get(), bytes) => {
+            Some(Growing { first, block }) if limit.takes(block.get().view(), bytes) => {
                 block.get_mut(domain).push(id, *first, fields, count);
             }
-            tail => {
-                if let Some(full) = tail {
-                    full.block.get_mut(domain).shrink();
-                }
-                self.push_block(domain, id, Block::new(fields, count));
-            }
+            _ => self.push_block(domain, id, Block::new(fields, count)),
         }
         let meta = &mut self.meta;
         meta.length += 1;
@@ -476,7 +519,7 @@ impl Stream {
 
     /// Removes live entries of a block, and the block with the last of them.
     fn mark(&mut self, domain: &mut Domain, at: u64, ids: &[StreamId]) {
-        let live = self.node(at).map_or(0, |node| node.block.get().counts().0);
+        let live = self.node(at).map_or(0, |node| node.block.counts().0);
         if live <= ids.len() as u64 {
             self.remove_block(domain, at);
         } else {
@@ -490,12 +533,102 @@ impl Stream {
         self.meta.first_id = first.map_or(StreamId::MIN, |record| record.id);
     }
 
+    /// How many blocks from the first on are removed whole, nobody asking what groups have of them, and how many live
+    /// entries that are. O(blocks that go or blocks that stay, whichever are fewer).
+    fn whole_blocks(&self, trim: &Trim) -> (u64, u64) {
+        let all = self.block_count();
+        let (most, over) = match trim.to {
+            TrimTo::Length(length) => (all, self.meta.length.saturating_sub(length)),
+            TrimTo::Id(id) => (self.blocks_before(id), u64::MAX),
+        };
+        let more_go = match trim.to {
+            TrimTo::Length(_) => over > self.meta.length / 2,
+            TrimTo::Id(_) => most > all / 2,
+        };
+        match more_go && trim.limit == 0 {
+            true => self.all_but_kept(trim.to, most),
+            false => self.counted_whole(trim.limit, most, over),
+        }
+    }
+
+    /// Blocks all of whose entries have lower ids.
+    fn blocks_before(&self, id: StreamId) -> u64 {
+        let begun = match &self.tail.0 {
+            Some(tail) if tail.first < id => self.blocks.len() + 1,
+            _ => {
+                let found = self.blocks.find(|node| node.first.cmp(&id));
+                found.unwrap_or_else(|place| place)
+            }
+        };
+        let Some(last) = begun.checked_sub(1).and_then(|last| self.node(last)) else {
+            return 0;
+        };
+        let ended = last.block.last_id(last.first);
+        begun - u64::from(ended.is_none_or(|ended| ended >= id))
+    }
+
+    /// Counts from the first block on: up to `most` of them, `over` live entries and a limit of those.
+    fn counted_whole(&self, limit: u64, most: u64, over: u64) -> (u64, u64) {
+        let (mut count, mut removed) = (0, 0);
+        for (_, block) in self
+            .blocks()
+            .take(usize::try_from(most).unwrap_or(usize::MAX))
+        {
+            let (live, _) = block.counts();
+            let too_many = limit > 0 && removed + live > limit;
+            if removed == over || live > over - removed || too_many {
+                break;
+            }
+            count += 1;
+            removed += live;
+        }
+        (count, removed)
+    }
+
+    /// As [`Stream::counted_whole`] without a limit, by what is kept: counted from the last block back.
+    fn all_but_kept(&self, to: TrimTo, most: u64) -> (u64, u64) {
+        let (mut at, mut kept) = (self.block_count(), 0);
+        while let Some(before) = at.checked_sub(1) {
+            let live = self.node(before).map_or(0, |node| node.block.counts().0);
+            let stays = match to {
+                TrimTo::Id(_) => at > most,
+                // With the last entry that is too many the removal ends: blocks without live ones behind it stay.
+                TrimTo::Length(length) => kept < length || (kept == length && live == 0),
+            };
+            if !stays {
+                break;
+            }
+            at = before;
+            kept += live;
+        }
+        (at, self.meta.length - kept)
+    }
+
+    /// Gives up so many blocks from the first on.
+    fn remove_blocks(&mut self, domain: &mut Domain, count: u64) {
+        if count > self.blocks.len()
+            && let Some(tail) = self.tail.0.take()
+        {
+            tail.block.retire(domain);
+        }
+        let removed = self
+            .blocks
+            .remove_range(domain, 0, count.min(self.blocks.len()));
+        Blocks::retire(removed, domain);
+    }
+
     /// Trims; how many entries went.
     fn trim(&mut self, domain: &mut Domain, trim: &Trim) -> u64 {
         let mut removed = 0;
+        if trim.references == References::Keep {
+            let (count, live) = self.whole_blocks(trim);
+            self.remove_blocks(domain, count);
+            self.meta.length -= live;
+            removed = live;
+        }
         let mut at = 0;
         while let Some(node) = self.node(at) {
-            let block = node.block.get();
+            let block = node.block;
             let (live, _) = block.counts();
             let over = match trim.to {
                 TrimTo::Length(length) => self.meta.length.saturating_sub(length),
@@ -509,12 +642,6 @@ impl Stream {
                 TrimTo::Length(_) => live <= over,
                 TrimTo::Id(id) => block.last_id(node.first).is_some_and(|last| last < id),
             };
-            if whole && trim.references == References::Keep {
-                self.remove_block(domain, at);
-                self.meta.length -= live;
-                removed += live;
-                continue;
-            }
             if !whole && trim.approximate {
                 break;
             }
@@ -659,7 +786,7 @@ impl<'a> Iterator for RangeBack<'a> {
                 }
             };
             let node = self.stream.node(self.at);
-            self.records = node.map(|node| node.block.get().walk_back(node.first));
+            self.records = node.map(|node| node.block.walk_back(node.first));
         }
     }
 }
