@@ -9,9 +9,9 @@ use std::sync::Arc;
 use super::{Action, Blocked, Client, ClientFlags, Engine, Host, LinkId, OwnExpires};
 use crate::base::time::UnixMs;
 use crate::keyspace::Snapshot;
-use crate::rdb::Dialect;
 use crate::rdb::encode::{EncodeOptions, Progress, ReplicationPoint};
 use crate::rdb::load::{LEFT_OUT_BYTES_MAX, Loaded, LoadedAux};
+use crate::rdb::{Dialect, VERSION_TIMED, VERSION_VALKEY};
 use crate::replication::id::Id;
 use crate::replication::role::Saved;
 use crate::replication::source::{Framing, Job};
@@ -252,8 +252,12 @@ impl Engine {
 
     /// Takes the snapshot for a job that starts now.
     pub fn sync_job(&mut self, job: &Job, host: &mut dyn Host) -> SyncJob {
-        // What we hold so far needs no newer version, and Redis 7.0 reads no newer one.
-        let dialect = self.dialect(Dialect::Redis(10));
+        // What we hold so far needs no newer version, and Redis 7.0 reads no newer one. Valkey has a form of its own for
+        // deadlines of fields.
+        let dialect = match self.dialect(Dialect::Redis(10)) {
+            Dialect::Redis(VERSION_TIMED) if job.valkey => Dialect::Valkey(VERSION_VALKEY),
+            dialect => dialect,
+        };
         let point = self.replication_point();
         let options = self.encode_options(dialect, host.used_memory(), point.as_ref());
         self.stats.sync_full += job.links.len() as u64;
@@ -261,6 +265,7 @@ impl Engine {
         let progress = Arc::<Progress>::default();
         let keeps = job.framing == Framing::Length
             && !job.functions_only
+            && matches!(dialect, Dialect::Redis(_))
             && !self.config.save.0.is_empty()
             && self.persistence.background.is_none();
         if keeps {

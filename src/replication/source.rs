@@ -160,7 +160,20 @@ impl Announced {
         }
         Ok(())
     }
+
+    /// Whether it is a Valkey that reads VALKEY files.
+    pub fn reads_valkey(&self) -> bool {
+        self.valkey_version >= VALKEY_WITH_DIALECT
+    }
+
+    /// Whether a full synchronisation of this kind is for it.
+    fn is_served_with(&self, functions_only: bool, valkey: bool) -> bool {
+        self.functions_only == functions_only && self.reads_valkey() == valkey
+    }
 }
+
+/// The first Valkey release that reads VALKEY files: 9.0.
+const VALKEY_WITH_DIALECT: u32 = 0x09_00_00;
 
 fn version(text: &[u8]) -> Option<u32> {
     let mut number = 0;
@@ -190,8 +203,8 @@ pub struct Job {
     pub links: Vec<LinkId>,
     /// How it is framed.
     pub framing: Framing,
-    /// The newest format all of them read: a Valkey release as 0xMMmmpp, or 0.
-    pub valkey_version: u32,
+    /// Whether they read VALKEY files; others get a job of their own.
+    pub valkey: bool,
     /// Only functions, no keys.
     pub functions_only: bool,
     /// Where the stream stood at the snapshot.
@@ -420,9 +433,10 @@ impl Source {
                 .iter()
                 .filter(|replica| replica.state == State::WaitStart)
         };
-        // Who wants only a part of the data set gets a job of its own kind.
-        let functions_only = waiting().next()?.announced.functions_only;
-        let alike = |replica: &&Replica| replica.announced.functions_only == functions_only;
+        // Who wants only a part of the data set, or reads another dialect, gets a job of its own kind.
+        let first = &waiting().next()?.announced;
+        let (functions_only, valkey) = (first.functions_only, first.reads_valkey());
+        let alike = |replica: &&Replica| replica.announced.is_served_with(functions_only, valkey);
         let diskless = settings.diskless && waiting().filter(alike).all(|one| one.announced.eof);
         if diskless {
             let oldest = waiting().map(|replica| replica.waits_since_ms).min()?;
@@ -432,10 +446,6 @@ impl Source {
                 return None;
             }
         }
-        let valkey_version = waiting()
-            .filter(alike)
-            .map(|one| one.announced.valkey_version)
-            .min()?;
         let target = if diskless { "replicas sockets" } else { "disk" };
         log::info!("Starting BGSAVE for SYNC with target: {target}");
         // The new ones do not know which database the stream is in.
@@ -450,7 +460,7 @@ impl Source {
             } else {
                 Framing::Length
             },
-            valkey_version,
+            valkey,
             functions_only,
             offset,
             greeting: format!("+FULLRESYNC {id} {offset}\r\n").into_bytes(),
@@ -482,8 +492,9 @@ impl Source {
         let mut greetings = Vec::new();
         for replica in &mut self.replicas {
             let joins = replica.state == State::WaitStart
-                && replica.announced.functions_only == job.functions_only
-                && replica.announced.valkey_version >= job.valkey_version;
+                && replica
+                    .announced
+                    .is_served_with(job.functions_only, job.valkey);
             if !joins {
                 continue;
             }

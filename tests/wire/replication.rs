@@ -1069,3 +1069,47 @@ fn a_replica_link_gets_no_replies() {
     );
     assert_eq!(client.text("PING"), "PONG");
 }
+
+/// Redis and Valkey have forms of their own for deadlines of fields; each gets the one that it reads.
+#[test]
+fn deadlines_of_fields_reach_replicas_of_every_make() {
+    let source = start();
+    let mut client = source.client();
+    for number in 0..300 {
+        client.text(&format!("HSET large f{number} v{number} g{number} w"));
+    }
+    client.text("HSET small a 1 b 2 c 3");
+    client.text("RPUSH list a b c");
+    client.text("HPEXPIREAT large 9000000000000 FIELDS 3 f1 f200 g299");
+    client.text("HPEXPIREAT small 9000000000001 FIELDS 1 b");
+    let peers = [Peer::Redis8, Peer::Valkey].map(|peer| peer.start(QUICK));
+    let replicas: Vec<Server> = peers.into_iter().flatten().chain([start()]).collect();
+    // All at once, so that one job could serve them.
+    for replica in &replicas {
+        let reply = replica
+            .client()
+            .text(&format!("REPLICAOF 127.0.0.1 {}", source.port()));
+        assert!(reply.starts_with("OK"), "{reply}");
+    }
+    replicas.iter().for_each(link_up);
+    client.text("HPEXPIREAT small 9000000000002 FIELDS 1 c");
+    client.text("HPERSIST large FIELDS 1 f1");
+    client.text("HSETEX small PXAT 9000000000003 FIELDS 1 d 4");
+    client.text("HPEXPIRE small 1 FIELDS 1 a");
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    client.text("HGETALL small");
+    for replica in &replicas {
+        caught_up(&source, replica);
+        let mut reader = replica.client();
+        for line in [
+            "HPEXPIRETIME large FIELDS 4 f1 f200 g299 f5",
+            "HPEXPIRETIME small FIELDS 4 a b c d",
+            "HLEN large",
+            "HMGET large f1 f200 f299 g299",
+            "HMGET small a b c d",
+            "LRANGE list 0 -1",
+        ] {
+            assert_eq!(reader.text(line), client.text(line), "{line}");
+        }
+    }
+}
