@@ -14,6 +14,7 @@ use crate::load::{self, Data, Kind, Outcome, Random, Work};
 use crate::os;
 use crate::report::{self, Figure, Report};
 use crate::server::{self, Answer, Binary, Client, Cores, Server};
+use crate::stalls;
 
 /// One row of the table of cases.
 pub struct Case {
@@ -102,6 +103,16 @@ pub const CASES: &[Case] = &[
         name: "whole",
         about: "SINTER, SORT and DEL of collections of a million",
         run: families::whole,
+    },
+    Case {
+        name: "stalls",
+        about: "commands that give up much of a collection of a million: how long they hold the loop",
+        run: stalls::run,
+    },
+    Case {
+        name: "first-write",
+        about: "the first write to a collection of a million under a snapshot",
+        run: stalls::first_write,
     },
     Case {
         name: "paced",

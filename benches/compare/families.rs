@@ -24,7 +24,7 @@ const CHUNK_BYTES: usize = 64 * 1024;
 
 /// A collection's type.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Type {
+pub enum Type {
     List,
     Set,
     Hash,
@@ -428,7 +428,8 @@ pub fn memory(bench: &mut Bench) -> io::Result<()> {
     Ok(())
 }
 
-fn send(client: &mut Client, of: Type, key: &str, elements: usize) -> io::Result<()> {
+/// Makes a collection of so many elements.
+pub fn send(client: &mut Client, of: Type, key: &str, elements: usize) -> io::Result<()> {
     let mut chunks = Vec::new();
     of.fill(key, elements, |requests| chunks.push(requests.take()));
     client.send_all(chunks.into_iter())

@@ -12,6 +12,7 @@ mod load;
 mod os;
 mod report;
 mod server;
+mod stalls;
 
 use std::env;
 use std::io;

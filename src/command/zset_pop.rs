@@ -189,7 +189,10 @@ fn pop(
         count,
         &mut zset.get().range(ranks.clone(), max),
     );
-    zset.remove_range(ranks);
+    // All of them go with the key.
+    if count < len {
+        zset.remove_range(ranks);
+    }
     drop(zset);
     removed(ctx, key, end.event(), count, count == len);
     Ok(count)

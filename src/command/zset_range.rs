@@ -563,10 +563,11 @@ fn remove(
     let mut zset = ZsetMut::new(body, limits);
     let ranks = bounds.ranks(zset.get(), false);
     let count = ranks.len();
-    if count > 0 {
+    // All of them go with the key.
+    let empty = count == zset.get().len();
+    if count > 0 && !empty {
         zset.remove_range(ranks);
     }
-    let empty = zset.get().is_empty();
     drop(zset);
     if count > 0 {
         removed(ctx, key, event, count, empty);

@@ -21,7 +21,7 @@ use crate::container::{self, CowTable, CowTree, Domain, Item, Owned, TreeIter};
 
 use super::body::Seeds;
 use super::entry::{Entry, Kind, Value};
-use super::large::{Collection, blocks};
+use super::large::{Blocks, Collection, blocks};
 use super::string::StringRef;
 use super::table;
 
@@ -197,8 +197,16 @@ impl ZsetTable {
         self.insert(domain, item);
     }
 
-    /// Removes the members from rank `start` to before `end`. O(members removed · log n).
+    /// Removes the members from rank `start` to before `end`. O(members that go · log n), or O(members that stay) when
+    /// these are far fewer: they are copied, and what was is freed by a helper.
     pub(super) fn remove_range(&mut self, domain: &mut Domain, start: usize, end: usize) {
+        let (gone, kept) = (end - start, self.members.len() - (end - start));
+        if kept < gone / 2 {
+            let (front, back) = (self.order.iter(), self.order.iter_from(end as u64));
+            let fresh = self.of_copies(domain, front.take(start).chain(back));
+            Blocks::retire(std::mem::replace(self, fresh), domain);
+            return;
+        }
         for _ in start..end {
             let item = self.order.remove_at(domain, start as u64);
             let member = item.entry;
@@ -214,6 +222,22 @@ impl ZsetTable {
     /// Adds a member that is not there, behind all others or, if it belongs elsewhere, where it belongs.
     pub(super) fn append(&mut self, domain: &mut Domain, member: &[u8], score: f64) {
         self.append_entry(domain, Entry::new(member, value_of(score), None, 0));
+    }
+
+    /// A set of these members' copies, in the order that they come in, which is theirs.
+    fn of_copies<'e>(
+        &self,
+        domain: &mut Domain,
+        items: impl Iterator<Item = &'e Ranked>,
+    ) -> ZsetTable {
+        let mut copy = ZsetTable {
+            members: self.members.new_like(domain),
+            order: CowTree::new(domain),
+        };
+        for item in items {
+            copy.append_entry(domain, container::Entry::copy(item.entry()));
+        }
+        copy
     }
 
     fn append_entry(&mut self, domain: &mut Domain, entry: Owned<Entry>) {
@@ -257,14 +281,7 @@ impl Collection for ZsetTable {
     }
 
     fn duplicate(&self, domain: &mut Domain) -> ZsetTable {
-        let mut copy = ZsetTable {
-            members: self.members.new_like(domain),
-            order: CowTree::new(domain),
-        };
-        for item in self.order.iter() {
-            copy.append_entry(domain, container::Entry::copy(item.entry()));
-        }
-        copy
+        self.of_copies(domain, self.order.iter())
     }
 }
 
