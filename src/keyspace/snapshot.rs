@@ -45,6 +45,11 @@ impl SnapshotDb {
         self.view.visit_next(visitor)
     }
 
+    /// Starts the walk of [`SnapshotDb::visit_next`] again.
+    pub fn rewind(&mut self) {
+        self.view.rewind();
+    }
+
     /// Visits all entries, from the start.
     pub fn for_each(&mut self, visitor: impl FnMut(&Entry)) {
         self.view.for_each(visitor);

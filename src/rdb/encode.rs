@@ -79,6 +79,7 @@ pub fn encode_snapshot(
             database.expires as u64,
         )?;
         let mut result = Ok(());
+        database.rewind();
         while result.is_ok()
             && database.visit_next(|found| {
                 if result.is_ok() {

@@ -1,7 +1,7 @@
 //! `HashTable`: a large hash: a table of its fields, and a counted tree of those that have a deadline, in its order.
 //!
 //! The table's entries have the field as their key; a field's deadline is its entry's. The tree's items are 16 bytes: the
-//! deadline and the address of the table's entry, and they stand by both. A hash without deadlines has an empty tree,
+//! deadline with some bits of the field's hash, and the address of the table's entry. A hash without deadlines has an empty tree,
 //! which costs nothing.
 //!
 //! Invariants:
@@ -22,7 +22,7 @@ use super::body::Seeds;
 use super::entry::{Entry, Kind, Value};
 use super::large::{Collection, blocks};
 use super::table;
-use super::times::Ttl;
+use super::times::{DEADLINE_MAX, Ttl};
 
 /// A large hash.
 pub struct HashTable {
@@ -30,15 +30,21 @@ pub struct HashTable {
     order: CowTree<Timed>,
 }
 
-/// A field where it stands in the order of the deadlines.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// A field where it stands in the order of the deadlines; equal ones by bits of its hash, then by its name, so that the
+/// order is the same in every run.
+#[derive(Clone, Copy)]
 struct Timed {
-    deadline: UnixMs,
+    /// The deadline, and [`HASH_BITS`] of the hash below it.
+    order: u64,
     /// Invariant: an entry of the table that the tree belongs to.
     entry: NonNull<Entry>,
 }
 
 const _: () = assert!(size_of::<Timed>() == 16);
+
+/// A million fields with one deadline are told apart by these and a few looks at names.
+const HASH_BITS: u32 = 16;
+const _: () = assert!(DEADLINE_MAX >> (64 - HASH_BITS) == 0);
 
 // SAFETY: it refers to an entry, which is Send and Sync.
 unsafe impl Send for Timed {}
@@ -48,12 +54,29 @@ unsafe impl Sync for Timed {}
 unsafe impl Item for Timed {}
 
 impl Timed {
-    /// None when the entry has no deadline.
-    fn of(entry: &Entry) -> Option<Timed> {
+    /// None when the entry, whose name has this hash, has no deadline.
+    fn of(entry: &Entry, hash: u64) -> Option<Timed> {
         let deadline = entry.expire_at()?;
+        assert!((0..=DEADLINE_MAX).contains(&deadline), "a field's deadline");
         Some(Timed {
-            deadline,
+            order: (deadline as u64) << HASH_BITS | hash >> (64 - HASH_BITS),
             entry: NonNull::from(entry),
+        })
+    }
+
+    fn deadline(&self) -> UnixMs {
+        (self.order >> HASH_BITS) as UnixMs
+    }
+
+    fn compare(&self, other: &Timed) -> Ordering {
+        let name = |item: &Timed| {
+            // SAFETY: the entry is the table's, and alive as long as the tree has the item.
+            unsafe { item.entry.as_ref() }.key()
+        };
+        let order = self.order.cmp(&other.order);
+        order.then_with(|| match self.entry == other.entry {
+            true => Ordering::Equal,
+            false => name(self).cmp(name(other)),
         })
     }
 }
@@ -89,7 +112,7 @@ impl HashTable {
         if self.first().is_none_or(|first| first >= now) {
             return 0;
         }
-        let place = self.order.find(|item| match item.deadline < now {
+        let place = self.order.find(|item| match item.deadline() < now {
             true => Ordering::Less,
             false => Ordering::Greater,
         });
@@ -99,7 +122,7 @@ impl HashTable {
     /// The first deadline. O(log n).
     #[inline]
     pub fn first(&self) -> Option<UnixMs> {
-        self.order.get(0).map(|item| item.deadline)
+        self.order.get(0).map(Timed::deadline)
     }
 
     /// The last deadline, if every field has one. O(log n).
@@ -108,9 +131,7 @@ impl HashTable {
         if self.order.is_empty() || self.timed() < self.fields.len() {
             return None;
         }
-        self.order
-            .get(self.order.len() - 1)
-            .map(|item| item.deadline)
+        self.order.get(self.order.len() - 1).map(Timed::deadline)
     }
 
     /// Sets a field and what becomes of its deadline: true when the field is new.
@@ -131,13 +152,13 @@ impl HashTable {
         {
             Lookup::Vacant(vacant) => {
                 let entry = Entry::new(field, Value::of(value), ttl.resolve(None), 0);
-                let item = Timed::of(vacant.insert(entry).into_ref());
+                let item = Timed::of(vacant.insert(entry).into_ref(), hash);
                 put_in(&mut self.order, domain, item);
                 true
             }
             Lookup::Occupied(mut slot) => {
                 let deadline = ttl.resolve(slot.get().expire_at());
-                take_out(&mut self.order, &mut slot);
+                take_out(&mut self.order, &mut slot, hash);
                 let value = Value::of(value);
                 let value = match slot.get().fits(&value, deadline) {
                     true => slot.make_mut().try_store(value, deadline).err(),
@@ -146,7 +167,7 @@ impl HashTable {
                 if let Some(value) = value {
                     slot.replace(Entry::new(field, value, deadline, 0));
                 }
-                let item = Timed::of(slot.into_ref());
+                let item = Timed::of(slot.into_ref(), hash);
                 put_in(&mut self.order, domain, item);
                 false
             }
@@ -170,11 +191,11 @@ impl HashTable {
         if slot.get().expire_at() == deadline {
             return true;
         }
-        take_out(&mut self.order, &mut slot);
+        take_out(&mut self.order, &mut slot, hash);
         if !slot.make_mut().try_expire(deadline) {
             slot.reallocate(|entry| Entry::with_expire(entry, deadline));
         }
-        let item = Timed::of(slot.into_ref());
+        let item = Timed::of(slot.into_ref(), hash);
         put_in(&mut self.order, domain, item);
         true
     }
@@ -188,19 +209,20 @@ impl HashTable {
         let Some(mut slot) = found else {
             return false;
         };
-        take_out(&mut self.order, &mut slot);
+        take_out(&mut self.order, &mut slot, hash);
         slot.remove();
         true
     }
 
     /// Removes the field with the first deadline if that is before `now`, and puts its name in `name`.
     pub(super) fn pop_due(&mut self, domain: &mut Domain, now: UnixMs, name: &mut Vec<u8>) -> bool {
-        let Some(&Timed { deadline, entry }) = self.order.get(0) else {
+        let Some(&first) = self.order.get(0) else {
             return false;
         };
-        if deadline >= now {
+        if first.deadline() >= now {
             return false;
         }
+        let entry = first.entry;
         self.order.remove_at(domain, 0);
         name.clear();
         // SAFETY: the entry is the table's until it is removed below.
@@ -215,16 +237,16 @@ impl HashTable {
 }
 
 /// Takes the deadline of the entry in `slot` out of the order, before the entry changes.
-fn take_out(order: &mut CowTree<Timed>, slot: &mut EntryMut<'_, Entry>) {
-    if let Some(item) = Timed::of(slot.get()) {
-        let taken = order.remove_by(slot.domain(), |other| other.cmp(&item));
+fn take_out(order: &mut CowTree<Timed>, slot: &mut EntryMut<'_, Entry>, hash: u64) {
+    if let Some(item) = Timed::of(slot.get(), hash) {
+        let taken = order.remove_by(slot.domain(), |other| other.compare(&item));
         assert!(taken.is_some(), "a field without its deadline");
     }
 }
 
 fn put_in(order: &mut CowTree<Timed>, domain: &mut Domain, item: Option<Timed>) {
     if let Some(item) = item {
-        let placed = order.insert_by(domain, item, |a, b| a.cmp(b));
+        let placed = order.insert_by(domain, item, Timed::compare);
         assert!(placed.is_ok(), "two deadlines of one field");
     }
 }
@@ -253,9 +275,9 @@ impl Collection for HashTable {
         self.fields.for_each(|entry| {
             let hash = self.fields.hasher().hash(entry.key());
             let slot = fields.insert_new(domain, hash, container::Entry::copy(entry));
-            items.extend(Timed::of(slot.into_ref()));
+            items.extend(Timed::of(slot.into_ref(), hash));
         });
-        items.sort_unstable();
+        items.sort_unstable_by(Timed::compare);
         let mut order = CowTree::new(domain);
         for item in items {
             order.push(domain, item);

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
+use redoxide::base::time::UnixMs;
 use redoxide::config::{Config, Id};
 use redoxide::engine::{Host, MemoryFacts, OpenFile, ProcessFacts, SaveError, SaveJob};
-use redoxide::rdb::encode::{EncodeError, Written, encode_snapshot};
+use redoxide::keyspace::Snapshot;
+use redoxide::rdb::encode::{EncodeError, EncodeOptions, Progress, Written, encode_snapshot};
 
 /// Wall-clock microseconds at the beginning of every run.
 const EPOCH_US: i64 = 1_800_000_000_000_000;
@@ -23,19 +25,18 @@ pub struct SimHost {
     pub entropy: u64,
 }
 
-/// Encodes a snapshot as the save thread would.
-pub fn encode(mut job: SaveJob) -> Result<(Vec<u8>, Written), SaveError> {
+/// Encodes a snapshot as the helper's thread would. More than once, if need be.
+pub fn encode(
+    snapshot: &mut Snapshot,
+    options: &EncodeOptions,
+    now: UnixMs,
+    progress: &Progress,
+) -> Result<(Vec<u8>, Written), SaveError> {
     let mut file = Vec::new();
-    let written = encode_snapshot(
-        &mut job.snapshot,
-        &job.options,
-        job.now,
-        &job.progress,
-        |chunk| {
-            file.append(chunk);
-            Ok(())
-        },
-    );
+    let written = encode_snapshot(snapshot, options, now, progress, |chunk| {
+        file.append(chunk);
+        Ok(())
+    });
     match written {
         Ok(written) => Ok((file, written)),
         Err(EncodeError::Cancelled) => Err(SaveError::Cancelled),
@@ -93,9 +94,9 @@ impl Host for SimHost {
         Ok(())
     }
 
-    fn save(&mut self, job: SaveJob) -> Result<Written, SaveError> {
+    fn save(&mut self, mut job: SaveJob) -> Result<Written, SaveError> {
         let path = job.path.clone();
-        let (file, written) = encode(job)?;
+        let (file, written) = encode(&mut job.snapshot, &job.options, job.now, &job.progress)?;
         self.disk.insert(path, file);
         Ok(written)
     }

@@ -1,15 +1,16 @@
 //! One node: a machine, and the jobs that its helper threads would do.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
 
 use redoxide::base::prng::Prng;
-use redoxide::config::{Config, ReplicaOf, SavePoints};
+use redoxide::base::time::UnixMs;
+use redoxide::config::{Config, Permit, ReplicaOf, SavePoints};
 use redoxide::dispatch::{LinkFacts, Machine};
 use redoxide::engine::{Action, LinkId, SaveJob, SyncJob};
+use redoxide::keyspace::Snapshot;
 use redoxide::rdb::decode::{Batch, Decoded, Decoder};
-use redoxide::rdb::encode::{Progress, encode_snapshot};
-use redoxide::types::{StringRef, ValueRef};
+use redoxide::rdb::encode::{EncodeOptions, Progress};
+use redoxide::types::{Stream, StreamId, StringRef, ValueRef};
 
 use super::host::{self, SimHost};
 
@@ -32,14 +33,23 @@ pub struct Node {
     pub machine: Machine,
     next_link: LinkId,
     free_links: Vec<LinkId>,
-    saves: VecDeque<SaveJob>,
-    sync: Option<SyncJob>,
+    /// Each with what it encoded to when it was taken.
+    saves: VecDeque<(SaveJob, Vec<u8>)>,
+    sync: Option<(SyncJob, Vec<u8>)>,
     chunks: Option<(u64, VecDeque<Vec<u8>>)>,
 }
 
-/// The configuration of a node.
+/// The configuration of a node. The encodings change early, and not everywhere at the same size.
 fn config(port: u16, master: Option<u16>) -> Config {
+    let small = if port.is_multiple_of(2) { 5 } else { 9 };
     Config {
+        enable_debug_command: Permit::Yes,
+        hash_max_listpack_entries: small,
+        set_max_intset_entries: small,
+        set_max_listpack_entries: small + 2,
+        zset_max_listpack_entries: small,
+        list_max_listpack_size: small,
+        stream_node_max_entries: 7,
         port: i64::from(port),
         dbfilename: FILE.into(),
         save: SavePoints(Vec::new()),
@@ -60,7 +70,7 @@ impl Node {
         let seed = host.entropy();
         let mut machine = Machine::new(config(port, master), seed, host).expect("a machine");
         machine.engine.start_replication();
-        if let Some(file) = host.disk.get(&PathBuf::from(FILE)).cloned() {
+        if let Some(file) = host.disk.get(&machine.engine.rdb_path()).cloned() {
             load(&mut machine, host, &file);
         }
         Node {
@@ -111,10 +121,16 @@ impl Node {
             match action {
                 Action::Close(link) => wishes.push(Wish::Closed(link)),
                 Action::Free(garbage) => drop(garbage),
-                Action::Save(job) => self.saves.push_back(*job),
+                Action::Save(mut job) => {
+                    let first = taken(&mut job.snapshot, &job.options, job.now);
+                    self.saves.push_back((*job, first));
+                }
                 Action::Loaded(_) | Action::Role(_) => {}
                 Action::ConnectMaster(_, port) => wishes.push(Wish::Connect(port)),
-                Action::Sync(job) => self.sync = Some(*job),
+                Action::Sync(mut job) => {
+                    let first = taken(&mut job.snapshot, &job.options, job.now);
+                    self.sync = Some((*job, first));
+                }
                 Action::Exit(code) => panic!("the machine wants to end with {code}"),
             }
         }
@@ -126,11 +142,13 @@ impl Node {
         if self.saves.is_empty() || prng.below(4) != 0 {
             return;
         }
-        let Some(job) = self.saves.pop_front() else {
+        let Some((mut job, first)) = self.saves.pop_front() else {
             return;
         };
         let (id, path) = (job.id, job.path.clone());
-        let result = host::encode(job).map(|(file, written)| {
+        let encoded = host::encode(&mut job.snapshot, &job.options, job.now, &job.progress);
+        let result = encoded.map(|(file, written)| {
+            assert!(file == first, "a snapshot changed behind a save");
             host.disk.insert(path, file);
             written
         });
@@ -140,20 +158,10 @@ impl Node {
     /// A full sync is encoded some rounds after its snapshot, and handed on in parts.
     fn run_sync(&mut self, prng: &mut Prng) {
         if prng.below(3) == 0
-            && let Some(mut job) = self.sync.take()
+            && let Some((mut job, first)) = self.sync.take()
         {
-            let mut file = Vec::new();
-            let encoded = encode_snapshot(
-                &mut job.snapshot,
-                &job.options,
-                job.now,
-                &Progress::default(),
-                |chunk| {
-                    file.append(chunk);
-                    Ok(())
-                },
-            );
-            assert!(encoded.is_ok(), "a full sync could not be encoded");
+            let file = taken(&mut job.snapshot, &job.options, job.now);
+            assert!(file == first, "a snapshot changed behind a full sync");
             let size = 1 + prng.below(5000) as usize;
             let mut chunks: VecDeque<Vec<u8>> = file.chunks(size).map(<[u8]>::to_vec).collect();
             if matches!(job.framing, redoxide::replication::source::Framing::Length) {
@@ -194,6 +202,71 @@ impl Node {
             });
         }
         contents
+    }
+
+    /// What a client is answered.
+    pub fn ask(&mut self, host: &mut SimHost, request: &[u8]) -> Vec<u8> {
+        let link = self.open("asker");
+        self.machine.begin_round(host);
+        self.machine.input(link, request, host);
+        let mut reply = Vec::new();
+        loop {
+            let part = self.machine.output(link).to_vec();
+            if part.is_empty() {
+                break;
+            }
+            self.machine.wrote(link, part.len());
+            reply.extend(part);
+        }
+        self.machine.closed(link);
+        reply
+    }
+
+    /// A node that has just loaded the file of this disk, as a replica would.
+    pub fn loaded_contents(host: &mut SimHost, port: u16) -> Contents {
+        Node::start(host, port, Some(port + 1)).contents()
+    }
+
+    /// Counts what there is.
+    pub fn count(&self, counts: &mut Counts) {
+        let keyspace = &self.machine.engine.keyspace;
+        for db in 0..keyspace.count() {
+            keyspace.for_each(db, |entry| {
+                counts.kinds[entry.kind() as usize] += 1;
+                match ValueRef::of(entry) {
+                    ValueRef::Hash(hash) => hash.for_each(|_, _, deadline| {
+                        counts.timed_fields += u64::from(deadline.is_some());
+                    }),
+                    ValueRef::Stream(stream) => {
+                        let pending = stream.groups().map(|group| group.pending_count());
+                        counts.pending += pending.sum::<u64>();
+                    }
+                    ValueRef::String(_)
+                    | ValueRef::List(_)
+                    | ValueRef::Set(_)
+                    | ValueRef::Zset(_) => {}
+                }
+            });
+        }
+    }
+}
+
+/// How much there is of what.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    /// Keys of each type.
+    pub kinds: [u64; 6],
+    /// Fields with a deadline.
+    pub timed_fields: u64,
+    /// Entries that groups wait for.
+    pub pending: u64,
+}
+
+/// What a snapshot encodes to.
+fn taken(snapshot: &mut Snapshot, options: &EncodeOptions, now: UnixMs) -> Vec<u8> {
+    match host::encode(snapshot, options, now, &Progress::default()) {
+        Ok((file, _)) => file,
+        Err(error) => panic!("a snapshot cannot be encoded: {error:?}"),
     }
 }
 
@@ -273,12 +346,34 @@ fn push_value(value: ValueRef<'_>, out: &mut Vec<u8>) {
                 parts.push([text(field), text(value), format!("{at:?}").into_bytes()].concat());
             });
         }
-        ValueRef::Stream(stream) => {
-            for (first, block) in stream.blocks() {
-                out.extend([&first.to_bytes(), block.bytes()].concat());
-            }
-        }
+        ValueRef::Stream(stream) => push_stream(stream, out),
     }
     parts.sort_unstable();
     out.extend(parts.concat());
+}
+
+/// The same for streams that are equal but for what a replica is not told: consumers without pending entries, and when
+/// consumers were seen.
+fn push_stream(stream: &Stream, out: &mut Vec<u8>) {
+    for (first, block) in stream.blocks() {
+        out.extend([&first.to_bytes(), block.bytes()].concat());
+    }
+    out.extend(format!(" {:?}", stream.meta()).into_bytes());
+    for group in stream.groups() {
+        let name = String::from_utf8_lossy(&group.name);
+        let read = group.entries_read;
+        out.extend(format!(" {name} {:?} {read:?}", group.last_id).into_bytes());
+        for pending in group.pending_from(StreamId::MIN) {
+            let consumer = group.consumer(group.consumer_of(pending));
+            let name = String::from_utf8_lossy(&consumer.name);
+            let (at, count) = (pending.delivered_ms, pending.count);
+            out.extend(format!(" {:?} {name} {at} {count}", pending.id).into_bytes());
+        }
+        for (_, consumer) in group.consumers() {
+            let ids: Vec<StreamId> = consumer.pending_from(StreamId::MIN).copied().collect();
+            if !ids.is_empty() {
+                out.extend(format!(" {:?}: {ids:?}", consumer.name).into_bytes());
+            }
+        }
+    }
 }

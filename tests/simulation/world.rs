@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 
 use redoxide::base::prng::Prng;
-use redoxide::engine::{LinkId, encode_command};
+use redoxide::engine::{ClientFlags, LinkId, encode_command};
 use redoxide::replication::replica::State;
 
+use super::commands;
 use super::host::SimHost;
-use super::node::{Node, Wish};
+use super::node::{Contents, Counts, Node, Wish};
 
 /// The port of node 0; the others follow.
 const PORT: u16 = 7000;
@@ -15,8 +16,8 @@ const PORT: u16 = 7000;
 const ROUNDS: usize = 500;
 /// Rounds that replicas have to catch up: 100 ms each, far beyond repl-timeout.
 const QUIET_ROUNDS: usize = 400;
-/// Keys that clients write to: few, so that they meet.
-const KEYS: u64 = 24;
+/// Clients of the source: while some wait, others write.
+const CLIENTS: u64 = 4;
 
 /// One direction of a connection: bytes on their way.
 #[derive(Default)]
@@ -57,6 +58,18 @@ pub struct Summary {
     pub loads: u64,
     /// Keys compared at the end.
     pub keys: u64,
+    /// Of each type.
+    pub kinds: [u64; 6],
+    /// Fields with deadlines compared at the end.
+    pub timed_fields: u64,
+    /// Pending entries compared at the end.
+    pub pending: u64,
+    /// Fields that expired.
+    pub expired_fields: u64,
+    /// Snapshots that were saved in the background.
+    pub snapshots: u64,
+    /// Requests that found their client waiting for a key.
+    pub blocked: u64,
 }
 
 impl Summary {
@@ -69,6 +82,14 @@ impl Summary {
         self.crashes += other.crashes;
         self.loads += other.loads;
         self.keys += other.keys;
+        self.timed_fields += other.timed_fields;
+        self.pending += other.pending;
+        self.expired_fields += other.expired_fields;
+        self.snapshots += other.snapshots;
+        self.blocked += other.blocked;
+        for (mine, other) in self.kinds.iter_mut().zip(other.kinds) {
+            *mine += other;
+        }
     }
 }
 
@@ -84,6 +105,8 @@ pub struct World {
     connections: Vec<Connection>,
     clients: Vec<SimClient>,
     now_ns: u64,
+    /// Ids that streams were given.
+    ids: u64,
     summary: Summary,
 }
 
@@ -125,6 +148,7 @@ impl World {
             connections: Vec::new(),
             clients: Vec::new(),
             now_ns,
+            ids: 0,
             summary: Summary::default(),
         }
     }
@@ -159,6 +183,8 @@ impl World {
             }
         }
         self.check();
+        self.check_digests();
+        self.check_file();
         for index in 0..self.nodes.len() {
             self.count(index);
         }
@@ -179,7 +205,9 @@ impl World {
         if self.nodes[node].is_none() {
             return;
         }
-        let client = match self.clients.iter().position(|client| client.node == node) {
+        let chosen = self.prng.below(CLIENTS) as usize;
+        let mut of_source = (0..self.clients.len()).filter(|at| self.clients[*at].node == node);
+        let client = match of_source.nth(chosen) {
             Some(client) => client,
             None => {
                 let Some(running) = &mut self.nodes[node] else {
@@ -190,13 +218,23 @@ impl World {
                 self.clients.len() - 1
             }
         };
+        if let Some(running) = &self.nodes[node] {
+            let client = running
+                .machine
+                .engine
+                .clients
+                .get(self.clients[client].link);
+            let waits = client.is_some_and(|client| client.is(ClientFlags::BLOCKED));
+            self.summary.blocked += u64::from(waits);
+        }
         let mut bytes = Vec::new();
         let transaction = self.prng.below(6) == 0;
         if transaction {
             command(&mut bytes, &["MULTI"]);
         }
         for _ in 0..1 + self.prng.below(4) {
-            self.any_command(&mut bytes);
+            let words = commands::command(&mut self.prng, &mut self.ids);
+            encode_command(&mut bytes, words.iter().map(Vec::as_slice));
         }
         if transaction {
             command(&mut bytes, &["EXEC"]);
@@ -212,54 +250,12 @@ impl World {
         }
     }
 
-    fn any_command(&mut self, out: &mut Vec<u8>) {
-        let key = format!("k{}", self.prng.below(KEYS));
-        let other = format!("k{}", self.prng.below(KEYS));
-        let number = self.prng.below(1000).to_string();
-        let ms = (1 + self.prng.below(3000)).to_string();
-        let long = "x".repeat(self.prng.below(300) as usize);
-        let field = format!("f{}", self.prng.below(200));
-        match self.prng.below(32) {
-            0..4 => command(out, &["SET", &key, &number]),
-            4 => command(out, &["SET", &key, &long]),
-            5..8 => command(out, &["SET", &key, &number, "PX", &ms]),
-            8 => command(out, &["SET", &key, &long, "KEEPTTL"]),
-            9 => command(out, &["INCRBY", &key, &number]),
-            10 => command(out, &["INCRBYFLOAT", &key, "0.5"]),
-            11 => command(out, &["APPEND", &key, &long]),
-            12 => command(out, &["SETRANGE", &key, "7", &number]),
-            13 => command(out, &["DEL", &key, &other]),
-            14 => command(out, &["PEXPIRE", &key, &ms]),
-            15 => command(out, &["PERSIST", &key]),
-            16 => command(out, &["RENAME", &key, &other]),
-            17 => command(out, &["COPY", &key, &other, "REPLACE"]),
-            18 => command(out, &["GETEX", &key, "PX", &ms]),
-            19 => command(out, &["MSET", &key, &number, &other, &long]),
-            20 => command(out, &["SELECT", &self.prng.below(3).to_string()]),
-            21 => command(out, &["MOVE", &key, &self.prng.below(3).to_string()]),
-            22 => command(out, &["GET", &key]),
-            23 => match self.prng.below(12) {
-                0 => command(out, &["FLUSHDB"]),
-                1 => command(out, &["FLUSHALL"]),
-                2 => command(out, &["SWAPDB", "0", "1"]),
-                3 => command(out, &["APPEND", &key, &"y".repeat(70_000)]),
-                _ => command(out, &["GETDEL", &key]),
-            },
-            24 => command(out, &["BGSAVE"]),
-            25..29 => {
-                let value = &long[..long.len() / 4];
-                command(out, &["HSET", &key, &field, &number, &other, value]);
-            }
-            29..31 => command(out, &["HDEL", &key, &field, &other]),
-            _ => command(out, &["EXPIREAT", &key, "1"]),
-        }
-    }
-
     // ---- faults --------------------------------------------------------------------------------
 
     fn fault(&mut self) {
         let any = self.prng.below(self.nodes.len() as u64) as usize;
-        match self.prng.below(12) {
+        match self.prng.below(14) {
+            12 | 13 => self.stall(),
             0..7 => {
                 if !self.connections.is_empty() {
                     let index = self.prng.below(self.connections.len() as u64) as usize;
@@ -292,6 +288,17 @@ impl World {
         }
     }
 
+    /// Nothing arrives over a connection for up to four seconds: that replica lags.
+    fn stall(&mut self) {
+        let until = self.now_ns + self.prng.below(4_000_000_000);
+        if !self.connections.is_empty() {
+            let index = self.prng.below(self.connections.len() as u64) as usize;
+            for pipe in &mut self.connections[index].pipes {
+                pipe.last_arrival_ns = pipe.last_arrival_ns.max(until);
+            }
+        }
+    }
+
     /// Adds a node's counters to the summary, once: at its end.
     fn count(&mut self, index: usize) {
         let Some(node) = &self.nodes[index] else {
@@ -301,7 +308,16 @@ impl World {
         self.summary.full_syncs += stats.sync_full;
         self.summary.partial_syncs += stats.sync_partial_ok;
         self.summary.expired += stats.expired_keys;
+        self.summary.expired_fields += stats.expired_subkeys;
+        self.summary.snapshots += stats.snapshots;
         self.summary.keys += node.contents().len() as u64;
+        let mut counts = Counts::default();
+        node.count(&mut counts);
+        self.summary.timed_fields += counts.timed_fields;
+        self.summary.pending += counts.pending;
+        for (sum, count) in self.summary.kinds.iter_mut().zip(counts.kinds) {
+            *sum += count;
+        }
     }
 
     fn crash(&mut self, index: usize) {
@@ -570,18 +586,72 @@ impl World {
                 self.offset(source),
                 "node {index} is not where its source {source} is"
             );
-            let contents = node.contents();
-            if contents != expected {
-                for key in expected.keys().chain(contents.keys()) {
-                    if expected.get(key) != contents.get(key) {
-                        panic!(
-                            "node {index} differs from {source} at {key:?}: {:?} instead of {:?}",
-                            contents.get(key),
-                            expected.get(key)
-                        );
-                    }
-                }
-            }
+            let (one, other) = (format!("node {index}"), format!("its source {source}"));
+            differs(&one, &node.contents(), &other, &expected);
+        }
+    }
+
+    /// DEBUG DIGEST is the same everywhere.
+    fn check_digests(&mut self) {
+        let request = request(&["DEBUG", "DIGEST"]);
+        let hosts = self.hosts.iter_mut();
+        let nodes = self.nodes.iter_mut().flatten();
+        let digests: Vec<Vec<u8>> = nodes
+            .zip(hosts)
+            .map(|(node, host)| node.ask(host, &request))
+            .collect();
+        assert!(
+            digests[0].len() == 43 && digests.iter().all(|digest| *digest == digests[0]),
+            "digests differ: {digests:?}"
+        );
+    }
+
+    /// What the source saves is what a node then loads.
+    fn check_file(&mut self) {
+        let source = self.source();
+        let host = &mut self.hosts[source];
+        let Some(node) = &mut self.nodes[source] else {
+            return;
+        };
+        let reply = node.ask(host, &request(&["SAVE"]));
+        if reply != b"+OK\r\n" {
+            // One in the background is under way.
+            return;
+        }
+        let saved = node.contents();
+        let loaded = Node::loaded_contents(host, port(source));
+        differs("what was loaded", &loaded, "what was saved", &saved);
+    }
+}
+
+/// Panics where contents differ.
+fn differs(one: &str, contents: &Contents, other: &str, expected: &Contents) {
+    if contents == expected {
+        return;
+    }
+    for key in expected.keys().chain(contents.keys()) {
+        if expected.get(key) != contents.get(key) {
+            let (mine, theirs) = (contents.get(key), expected.get(key));
+            let value = |found: Option<&(Vec<u8>, Option<i64>)>| {
+                found.map_or(Vec::new(), |(value, _)| value.clone())
+            };
+            let same = std::iter::zip(value(mine), value(theirs));
+            let same = same.take_while(|(one, other)| one == other).count();
+            let show = |found: Option<&(Vec<u8>, Option<i64>)>| {
+                found.map(|(value, at)| {
+                    let from = &value[same.saturating_sub(200)..value.len().min(same + 400)];
+                    (from.escape_ascii().to_string(), *at)
+                })
+            };
+            panic!(
+                "{one} ({} keys) differs from {other} ({} keys) at {} {}, byte {same}: {:?} instead of {:?}",
+                contents.len(),
+                expected.len(),
+                key.0,
+                key.1.escape_ascii(),
+                show(mine),
+                show(theirs)
+            );
         }
     }
 }

@@ -9,10 +9,10 @@ use redoxide::base::num;
 use redoxide::base::prng::Prng;
 
 use crate::harness::{Peer, Server, push_request, seed};
+use crate::random::{draw, expand, one_of};
 
 /// Commands and how often: `k` a key, `v` a value, `n` a number, `d` a database, `t` a far time to live, `f` a
-/// floating-point number, `p` a pattern, `?x` perhaps x, `x*` x up to three times more, `[a|b]` one of them;
-/// anything else is sent as it stands.
+/// floating-point number, `p` a pattern; the rest of the notation is [`crate::random`]'s; anything else is sent as it stands.
 const TEMPLATES: &[(u64, &str)] = &[
     (20, "SET k v"),
     (20, "SET k v ?[NX|XX] ?GET ?[EX|PX|EXAT|PXAT|KEEPTTL] ?t"),
@@ -88,10 +88,6 @@ const TEMPLATES: &[(u64, &str)] = &[
 ];
 
 const KEYS: &[&[u8]] = &[b"a", b"b", b"c", b"key", b"{t}1", b"", b"k\xff\0"];
-
-fn one_of<'a, T: ?Sized>(prng: &mut Prng, choices: &[&'a T]) -> &'a T {
-    choices[prng.below(choices.len() as u64) as usize]
-}
 
 /// (An offset just below the limit would make values of 512 MiB.)
 fn number(prng: &mut Prng) -> Vec<u8> {
@@ -175,28 +171,9 @@ fn time(prng: &mut Prng) -> Vec<u8> {
     }
 }
 
-fn word(prng: &mut Prng, word: &str, out: &mut Vec<Vec<u8>>) {
-    if let Some(optional) = word.strip_prefix('?') {
-        if prng.below(2) == 0 {
-            self::word(prng, optional, out);
-        }
-        return;
-    }
-    if let Some(repeated) = word.strip_suffix('*').filter(|word| !word.is_empty()) {
-        for _ in 0..prng.below(4) {
-            self::word(prng, repeated, out);
-        }
-        return;
-    }
-    if let Some(choices) = word
-        .strip_prefix('[')
-        .and_then(|word| word.strip_suffix(']'))
-    {
-        let choices: Vec<&str> = choices.split('|').collect();
-        let choice = one_of(prng, &choices);
-        return self::word(prng, choice, out);
-    }
-    out.push(match word {
+/// What a word of a template stands for.
+fn word(prng: &mut Prng, word: &str) -> Vec<u8> {
+    match word {
         "k" => one_of(prng, KEYS).to_vec(),
         "v" => value(prng),
         "n" => number(prng),
@@ -220,25 +197,13 @@ fn word(prng: &mut Prng, word: &str, out: &mut Vec<Vec<u8>>) {
             }
             literal
         }
-    });
+    }
 }
 
 /// One request as it goes over the wire.
 fn request(prng: &mut Prng) -> Vec<u8> {
-    let total = TEMPLATES.iter().map(|(weight, _)| weight).sum();
-    let mut left = prng.below(total);
-    let mut template = "";
-    for (weight, text) in TEMPLATES {
-        template = text;
-        if left < *weight {
-            break;
-        }
-        left -= weight;
-    }
-    let mut args = Vec::new();
-    for part in template.split(' ') {
-        word(prng, part, &mut args);
-    }
+    let template = draw(prng, TEMPLATES);
+    let mut args = expand(prng, template, &mut word);
     match prng.below(40) {
         0 if args.len() > 1 => {
             args.pop();
@@ -680,13 +645,11 @@ fn two_clients_take_turns() {
         let mut history = Vec::new();
         for _ in 0..40 {
             let turn = prng.below(2) as usize;
-            let mut args = Vec::new();
-            for part in one_of(&mut prng, STEPS).split(' ') {
-                match part {
-                    "k" => args.push(one_of(&mut prng, &[b"a", b"b", b"c"]).to_vec()),
-                    part => word(&mut prng, part, &mut args),
-                }
-            }
+            let step = one_of(&mut prng, STEPS);
+            let args = expand(&mut prng, step, &mut |prng, part| match part {
+                "k" => one_of(prng, &[b"a", b"b", b"c"]).to_vec(),
+                part => word(prng, part),
+            });
             let mut request = Vec::new();
             push_request(&mut request, &args);
             history.push(format!("{turn}: {}", args.join(&b' ').escape_ascii()));

@@ -41,6 +41,8 @@ mod parser;
 mod persistence;
 mod propagation;
 mod protocol;
+#[path = "../random/mod.rs"]
+mod random;
 mod reference;
 mod replication;
 mod sort;
