@@ -199,7 +199,8 @@ impl Batch {
         self.stream_bytes = 0;
     }
 
-    fn is_full(&self) -> bool {
+    /// Whether it is to be given out before anything is added.
+    pub(super) fn is_full(&self) -> bool {
         self.bytes.len() >= BATCH_BYTES || self.records.len() >= self.records_max
     }
 }

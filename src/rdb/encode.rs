@@ -1,8 +1,8 @@
 //! Writes RDB: a snapshot's keys as a stream of chunks, for a file, a replica, or a check.
 //!
 //! The writer fills one buffer and hands it to the sink when it has grown to `CHUNK_BYTES`; that
-//! and the compressor's scratch is all the memory it takes, however large a value is (a value
-//! above `COMPRESSED_BYTES_MAX` is written plain, so that it need not be held compressed).
+//! and the compressor's scratch is all the memory it takes, however large a value is (a value above
+//! `GATHERED_BYTES_MAX` is compressed piece by piece, and twice: its compressed length stands in front).
 //! The sink may keep the buffer it is given (a channel) or leave it (a file).
 
 use std::io;
@@ -26,8 +26,12 @@ use crate::types::{
 pub const CHUNK_BYTES: usize = 128 << 10;
 /// Strings of at most this length are never compressed.
 const PLAIN_BYTES_MAX: usize = 20;
-/// Strings above this are written plain: compressed they would have to be held whole.
-const COMPRESSED_BYTES_MAX: usize = 64 << 20;
+/// Strings up to this are compressed whole, and so held whole.
+const GATHERED_BYTES_MAX: usize = 64 << 20;
+/// Longer ones are compressed in pieces of this size, if they are not in smaller ones already.
+const PIECE_BYTES: usize = 1 << 20;
+/// Other servers' decompressors take no longer strings.
+const COMPRESSED_BYTES_MAX: usize = i32::MAX as usize;
 /// How a list's chunk is marked: one long element, or a pack.
 const PLAIN_CHUNK: u64 = 1;
 const PACKED_CHUNK: u64 = 2;
@@ -532,12 +536,18 @@ where
             push_int32(&mut self.chunk, value);
             return Ok(());
         }
-        if (PLAIN_BYTES_MAX + 1..=COMPRESSED_BYTES_MAX).contains(&bytes.len())
-            && self.compressed(bytes)?
-        {
+        let length = bytes.len();
+        let done = if length <= PLAIN_BYTES_MAX {
+            false
+        } else if length <= GATHERED_BYTES_MAX {
+            self.compressed(bytes)?
+        } else {
+            self.compressed_pieces(length, || bytes.chunks(PIECE_BYTES))?
+        };
+        if done {
             return Ok(());
         }
-        push_length(&mut self.chunk, bytes.len() as u64);
+        push_length(&mut self.chunk, length as u64);
         self.raw(bytes)
     }
 
@@ -559,6 +569,47 @@ where
         // One huge value must not cost its size for the rest of the save.
         self.scratch.shrink_to(1 << 20);
         Ok(true)
+    }
+
+    /// As [`Encoder::compressed`] for a string of `length` bytes that is too long to be gathered. Streams of pieces, one
+    /// behind the other, are the stream of the whole.
+    fn compressed_pieces<'p, P: Iterator<Item = &'p [u8]>>(
+        &mut self,
+        length: usize,
+        pieces: impl Fn() -> P,
+    ) -> Result<bool, EncodeError> {
+        let Some(mut compressor) = self.compressor.take() else {
+            return Ok(false);
+        };
+        let mut total = 0;
+        for piece in pieces() {
+            if let Err(error) = self.poll_cancel() {
+                self.compressor = Some(compressor);
+                return Err(error);
+            }
+            self.scratch.clear();
+            total += compressor.stream(piece, &mut self.scratch);
+        }
+        let saves = length <= COMPRESSED_BYTES_MAX && total <= length - 4;
+        let mut result = Ok(saves);
+        if saves {
+            self.chunk.push(string_form::LZF);
+            push_length(&mut self.chunk, total as u64);
+            push_length(&mut self.chunk, length as u64);
+            for piece in pieces() {
+                let mut scratch = std::mem::take(&mut self.scratch);
+                scratch.clear();
+                compressor.stream(piece, &mut scratch);
+                let written = self.raw(&scratch);
+                self.scratch = scratch;
+                if let Err(error) = written {
+                    result = Err(error);
+                    break;
+                }
+            }
+        }
+        self.compressor = Some(compressor);
+        result
     }
 
     #[inline]
@@ -584,10 +635,13 @@ where
     /// A string that stands in pieces: gathered for the compressor if it is not too long.
     fn pieces(&mut self, chunks: &Chunks) -> Result<(), EncodeError> {
         let length = chunks.len();
-        if self.compressor.is_some() && length <= COMPRESSED_BYTES_MAX {
+        if self.compressor.is_some() && length <= GATHERED_BYTES_MAX {
             let mut whole = Vec::with_capacity(length);
             StringRef::Chunked(chunks).push_to(&mut whole);
             return self.string(&whole);
+        }
+        if self.compressed_pieces(length, || chunks.pieces(0, length))? {
+            return Ok(());
         }
         push_length(&mut self.chunk, length as u64);
         for piece in chunks.pieces(0, length) {

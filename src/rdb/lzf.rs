@@ -60,6 +60,15 @@ impl Compressor {
         }
     }
 
+    /// Appends a stream that stands for `data`, even if it is longer, and returns its length.
+    pub fn stream(&mut self, data: &[u8], out: &mut Vec<u8>) -> usize {
+        self.compress(data, out, usize::MAX).unwrap_or_else(|| {
+            let start = out.len();
+            push_literals(out, data);
+            out.len() - start
+        })
+    }
+
     /// Appends the compressed form of `data` to `out` and returns its length; returns `None` and
     /// leaves `out` as it was when that would take more than `bytes_max` bytes.
     ///

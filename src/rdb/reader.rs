@@ -20,6 +20,10 @@ impl From<RdbErrorKind> for Stop {
     }
 }
 
+/// What a batch holds at most when a whole string is added: [`Span`]s count in 32 bits, and a list's node may stand in it a
+/// second time, cut into chunks. Of all strings only values may be longer, which come in pieces.
+pub(super) const WHOLE_BYTES_MAX: u64 = (2 << 30) - (1 << 20);
+
 /// Bytes of a batch: offset and count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Span {
@@ -163,11 +167,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A whole string, appended to `out`: nothing is allocated for bytes that are not there.
+    /// A whole string, appended to `out`: nothing is allocated for bytes that are not there. `out` stays within
+    /// [`WHOLE_BYTES_MAX`].
     #[inline]
     pub fn string(&mut self, bytes_max: u64, out: &mut Vec<u8>) -> Result<Span, Stop> {
-        let head = self.string_head(bytes_max)?;
         let start = out.len();
+        let room = WHOLE_BYTES_MAX.saturating_sub(start as u64);
+        let head = self.string_head(bytes_max.min(room))?;
         match head {
             StringHead::Int(value) => push_i64(out, value),
             StringHead::Plain(length) => out.extend_from_slice(self.take(length)?),

@@ -112,6 +112,9 @@ impl State {
                         Err(stop) => return Err(stop),
                     }
                     *left -= 1;
+                    if batch.is_full() {
+                        return Ok(false);
+                    }
                 }
                 Ok(false)
             }
@@ -148,6 +151,9 @@ impl State {
                         }
                     };
                     batch.records.push(Record::Element(element));
+                    if batch.is_full() {
+                        return Ok(false);
+                    }
                 }
                 Ok(false)
             }
