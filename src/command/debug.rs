@@ -11,7 +11,7 @@ use crate::keyspace::Ttl;
 use crate::rdb::payload;
 use crate::types::access::lru_idle_seconds;
 use crate::types::list::{Chunk, ListRef};
-use crate::types::{Entry, Kind, StreamId, ValueRef};
+use crate::types::{Entry, Kind, Large, StreamId, ValueRef};
 
 /// The family's rows.
 pub const COMMANDS: &[Command] = &[
@@ -127,6 +127,7 @@ const SUBS: &[Sub] = &[
     ("listpack", 1, 1, listpack),
     ("sdslen", 1, 1, sdslen),
     ("htstats", 1, 2, htstats),
+    ("htstats-key", 1, 2, htstats_key),
     ("jmap", 0, 0, jmap),
     ("pause-cron", 1, 1, pause_cron),
     ("replicate", 1, usize::MAX, replicate),
@@ -543,6 +544,45 @@ fn htstats(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErro
     Ok(())
 }
 
+/// DEBUG HTSTATS-KEY key [full]. Reply: figures of the table of a large set, hash or sorted set. Errors: no such key, no
+/// table.
+fn htstats_key(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    let key = args.key()?;
+    let full = args.take("full");
+    let found = ctx.engine.keyspace.find(ctx.client.db, key);
+    let entry = found.ok_or(CommandError::NoSuchKey)?;
+    let Some(table) = entry.large().and_then(Large::elements) else {
+        return Err(CommandError::text(
+            "ERR The value stored at the specified key is not represented using an hash table",
+        ));
+    };
+    let (mut places, mut used, mut longest) = (0_usize, 0_usize, 0);
+    let mut at = 0;
+    loop {
+        let mut count = 0;
+        let next = table.visit_segment(at, |_| count += 1);
+        places += 1;
+        used += usize::from(count > 0);
+        longest = longest.max(count);
+        match next {
+            Some(next) => at = next,
+            None => break,
+        }
+    }
+    let count = table.len();
+    let mut text = format!(
+        "Hash table 0 stats (main hash table):\n table size: {places}\n number of elements: {count}\n"
+    );
+    if full {
+        text.push_str(&format!(
+            " different slots: {used}\n max chain length: {longest}\n avg chain length (counted): {:.2}\n",
+            count as f64 / used.max(1) as f64
+        ));
+    }
+    ctx.reply().verbatim("txt", text.as_bytes());
+    Ok(())
+}
+
 /// DEBUG JMAP. Reply: how the memory is used, table by table.
 fn jmap(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
     let facts = ctx.host.memory();
@@ -616,6 +656,8 @@ fn help(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
         "    Return an error reply with <string> as message.",
         "HTSTATS <dbid> [full]",
         "    Return hash table statistics of the specified database.",
+        "HTSTATS-KEY <key> [full]",
+        "    Return figures of the hash table of a large value.",
         "JMAP",
         "    Return how the memory is used.",
         "LEAK <string>",
