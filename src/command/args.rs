@@ -5,7 +5,9 @@
 
 use super::CommandError;
 use crate::base::hash::HashSeed;
+use crate::base::long_double::LongDouble;
 use crate::base::num;
+use crate::engine::{Clock, QueuedCommand};
 use crate::keyspace::Key;
 use crate::resp::parser::Range;
 
@@ -43,6 +45,11 @@ impl<'a> Args<'a> {
         }
     }
 
+    /// Those of a command that was kept to be run later.
+    pub fn queued(command: &'a QueuedCommand, seed: HashSeed) -> Args<'a> {
+        Args::new(&command.bytes, &[], &command.ranges, seed, (0, 0))
+    }
+
     /// Number of arguments, the name included.
     #[inline]
     pub fn count(&self) -> usize {
@@ -77,21 +84,22 @@ impl<'a> Args<'a> {
         ranges.collect()
     }
 
-    /// Seconds to wait, as a double: the deadline in monotonic milliseconds, 0 for never.
-    pub fn deadline(&mut self, now_ms: u64) -> Result<u64, CommandError> {
-        let seconds = num::parse_f64(self.bytes()?).ok_or(CommandError::text(
+    /// Seconds to wait, as a double: the deadline in monotonic milliseconds, 0 for never. By the wall clock it must be
+    /// a time that 64 bits hold.
+    pub fn deadline(&mut self, clock: Clock) -> Result<u64, CommandError> {
+        let seconds = seconds(self.bytes()?).ok_or(CommandError::text(
             "ERR timeout is not a float or out of range",
         ))?;
         let timeout_ms = (seconds * 1000.0).ceil();
         if timeout_ms < 0.0 {
             return Err(CommandError::text("ERR timeout is negative"));
         }
-        if timeout_ms >= i64::MAX as f64 {
+        if timeout_ms >= (i64::MAX - clock.unix_ms()) as f64 {
             return Err(CommandError::text("ERR timeout is out of range"));
         }
         match timeout_ms as u64 {
             0 => Ok(0),
-            timeout_ms => Ok(now_ms.saturating_add(timeout_ms)),
+            timeout_ms => Ok(clock.mono_ms().saturating_add(timeout_ms)),
         }
     }
 
@@ -221,4 +229,24 @@ impl<'a> Args<'a> {
             Err(CommandError::Syntax)
         }
     }
+}
+
+/// A number of seconds. Redis reads it as a `long double`: what a double cannot hold is endless, or next to nothing.
+fn seconds(text: &[u8]) -> Option<f64> {
+    if let Some(seconds) = num::parse_f64(text) {
+        return Some(seconds);
+    }
+    let number = LongDouble::parse(text)?;
+    let one = LongDouble::from_i64(1);
+    Some(
+        match (
+            number.is_below(LongDouble::from_i64(0)),
+            number.is_below(one),
+        ) {
+            (true, _) if number.is_below(-one) => f64::NEG_INFINITY,
+            (true, _) => -f64::MIN_POSITIVE,
+            (false, true) => f64::MIN_POSITIVE,
+            (false, false) => f64::INFINITY,
+        },
+    )
 }

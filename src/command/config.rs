@@ -55,6 +55,16 @@ pub const COMMANDS: &[Command] = &[Command::new("config", -2, container)
             .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
         Command::new("set", -4, set)
             .flags(CONFIG_FLAGS)
+            .secrets(Secrets::Behind(
+                2,
+                &[
+                    ("masterauth", 1),
+                    ("masteruser", 1),
+                    ("requirepass", 1),
+                    ("tls-client-key-file-pass", 1),
+                    ("tls-key-file-pass", 1),
+                ],
+            ))
             .doc(
                 Group::Server,
                 "2.0.0",

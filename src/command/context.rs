@@ -118,6 +118,7 @@ impl Context<'_> {
     /// After [`Context::changed`]: another key that the same change touched. Wakes watchers and
     /// notifies; the change is counted already.
     pub fn changed_too(&mut self, db: usize, key: &[u8], class: EventClass, event: &'static str) {
+        self.engine.note_change(db, key);
         self.engine.touch_watched(db, key);
         self.engine.signal_key(db, key);
         self.engine.notify(class, event, key, db);

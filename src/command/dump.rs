@@ -22,23 +22,34 @@ pub const COMMANDS: &[Command] = &[
         )
         .syntax("key")
         .tips(&["nondeterministic_output"]),
-    Command::new("restore", -4, restore)
-        .flags(WRITE | DENYOOM)
-        .categories(CAT_KEYSPACE | CAT_DANGEROUS)
-        .keys(&[KeySpec::first(OW | UPDATE)])
+    RESTORE,
+    RESTORE
+        .named("restore-asking", restore)
+        .flags(WRITE | DENYOOM | ASKING | SYSCMD)
         .doc(
-            Group::Generic,
-            "2.6.0",
+            Group::Server,
+            "3.0.0",
             "O(N) where N is the size of the value",
-            "Creates a key from a payload of DUMP.",
-        )
-        .syntax("key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]")
-        .history(&[
-            ("3.0.0", "Added the `REPLACE` modifier."),
-            ("5.0.0", "Added the `ABSTTL` modifier."),
-            ("5.0.0", "Added the `IDLETIME` and `FREQ` options."),
-        ]),
+            "As RESTORE, for MIGRATE between servers of a cluster.",
+        ),
 ];
+
+const RESTORE: Command = Command::new("restore", -4, restore)
+    .flags(WRITE | DENYOOM)
+    .categories(CAT_KEYSPACE | CAT_DANGEROUS)
+    .keys(&[KeySpec::first(OW | UPDATE)])
+    .doc(
+        Group::Generic,
+        "2.6.0",
+        "O(N) where N is the size of the value",
+        "Creates a key from a payload of DUMP.",
+    )
+    .syntax("key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]")
+    .history(&[
+        ("3.0.0", "Added the `REPLACE` modifier."),
+        ("5.0.0", "Added the `ABSTTL` modifier."),
+        ("5.0.0", "Added the `IDLETIME` and `FREQ` options."),
+    ]);
 
 /// DUMP key. Reply: the payload as a bulk string, or null. O(bytes of the value).
 fn dump(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {

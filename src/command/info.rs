@@ -465,7 +465,8 @@ fn stats(ctx: &mut Context<'_>, out: &mut String) {
     let snapshot_ns = ctx.engine.snapshot_cost.taken_ns;
     field(out, "latest_fork_usec", snapshot_ns / 1000);
     field(out, "total_forks", stats.snapshots);
-    field(out, "migrate_cached_sockets", 0);
+    let sockets = ctx.engine.migrations.sockets();
+    field(out, "migrate_cached_sockets", sockets);
     field(out, "slave_expires_tracked_keys", expires_tracked);
     for name in [
         "active_defrag_hits",

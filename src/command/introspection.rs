@@ -459,6 +459,11 @@ pub fn keys_of(
     argc: usize,
     argument: impl Fn(usize) -> Vec<u8>,
 ) -> Option<Vec<(usize, u32)>> {
+    if row.name == "migrate" {
+        let flags = row.keys.first().map_or(0, |spec| spec.flags);
+        let keys = super::migrate::keys(argc, argument)?;
+        return Some(keys.map(|at| (at, flags)).collect());
+    }
     let mut keys = Vec::new();
     for spec in row.keys {
         let first = match spec.begin {
@@ -512,6 +517,15 @@ pub fn keys_of(
                 RW | ACCESS | UPDATE
             } else {
                 OW | UPDATE
+            };
+        }
+        if flags & VARIABLE_FLAGS != 0 && row.name == "bitfield" {
+            let writes = |word: Vec<u8>| {
+                word.eq_ignore_ascii_case(b"set") || word.eq_ignore_ascii_case(b"incrby")
+            };
+            flags = match (2..argc).any(|at| writes(argument(at))) {
+                true => RW | ACCESS | UPDATE,
+                false => RO | ACCESS,
             };
         }
         keys.extend(

@@ -792,7 +792,7 @@ fn brpop(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError>
 fn pop_or_wait(ctx: &mut Context<'_>, args: &mut Args<'_>, end: End) -> Result<(), CommandError> {
     let keys = 1..args.count() - 1;
     args.seek(keys.end);
-    let deadline_ms = args.deadline(ctx.engine.clock.mono_ms())?;
+    let deadline_ms = args.deadline(ctx.engine.clock)?;
     let limit = limit(ctx);
     for at in keys.clone() {
         let key = args.key_at(at);
@@ -819,7 +819,7 @@ fn blmpop(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError
     let mut timeout = args.clone();
     args.skip(1);
     let (keys, end, count) = many(args)?;
-    let deadline_ms = timeout.deadline(ctx.engine.clock.mono_ms())?;
+    let deadline_ms = timeout.deadline(ctx.engine.clock)?;
     for at in keys.clone() {
         if pop_many(ctx, args.key_at(at), end, count)? {
             return Ok(());

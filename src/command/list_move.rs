@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::list::{EMPTY, end_of, limit, pop_name, popped, pushed, removed};
 use super::texts::Texts;
 use super::*;
-use crate::engine::EventClass;
+use crate::engine::{Clock, EventClass};
 use crate::keyspace::Key;
 use crate::types::Kind;
 use crate::types::list::{End, ListMut};
@@ -179,7 +179,7 @@ fn move_element(
 fn blmove(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let (source, destination) = (args.key()?, args.key()?);
     let (from, to) = (end_of(args)?, end_of(args)?);
-    let deadline_ms = args.deadline(ctx.engine.clock.mono_ms())?;
+    let deadline_ms = args.deadline(ctx.engine.clock)?;
     if move_element(ctx, source, destination, from, to)? {
         let ends = (args.at(3), args.at(4));
         ctx.replicate_as(&[b"LMOVE", source.bytes, destination.bytes, ends.0, ends.1]);
@@ -192,7 +192,7 @@ fn blmove(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError
 /// BRPOPLPUSH source destination timeout. As BLMOVE … RIGHT LEFT. Propagates: RPOPLPUSH.
 fn brpoplpush(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let (source, destination) = (args.key()?, args.key()?);
-    let deadline_ms = args.deadline(ctx.engine.clock.mono_ms())?;
+    let deadline_ms = args.deadline(ctx.engine.clock)?;
     if move_element(ctx, source, destination, End::Back, End::Front)? {
         ctx.replicate_as(&[b"RPOPLPUSH", source.bytes, destination.bytes]);
     } else if !ctx.wait_for_keys(args, 1..2, Kind::List, deadline_ms) {
@@ -222,11 +222,14 @@ struct Several<'a> {
 impl<'a> Several<'a> {
     /// source destination LEFT | RIGHT LEFT | RIGHT [timeout] [COUNT n | EXACTLY n OBO | BULK], with the deadline if one is
     /// given.
-    fn parse(args: &mut Args<'a>, now_ms: Option<u64>) -> Result<(Several<'a>, u64), CommandError> {
+    fn parse(
+        args: &mut Args<'a>,
+        clock: Option<Clock>,
+    ) -> Result<(Several<'a>, u64), CommandError> {
         let (source, destination) = (args.key()?, args.key()?);
         let (from, to) = (end_of(args)?, end_of(args)?);
         let mut timeout = args.clone();
-        args.skip(usize::from(now_ms.is_some()));
+        args.skip(usize::from(clock.is_some()));
         let mut several = Several {
             source,
             destination,
@@ -239,7 +242,7 @@ impl<'a> Several<'a> {
         if !args.is_empty() {
             several.parse_count(args)?;
         }
-        let deadline_ms = now_ms.map_or(Ok(0), |now_ms| timeout.deadline(now_ms))?;
+        let deadline_ms = clock.map_or(Ok(0), |clock| timeout.deadline(clock))?;
         Ok((several, deadline_ms))
     }
 
@@ -381,7 +384,7 @@ fn lmovem(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError
 /// BLMOVEM source destination LEFT | RIGHT LEFT | RIGHT timeout [COUNT n | EXACTLY n OBO | BULK]. As LMOVEM; a null array
 /// when the time is over.
 fn blmovem(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
-    let (several, deadline_ms) = Several::parse(args, Some(ctx.engine.clock.mono_ms()))?;
+    let (several, deadline_ms) = Several::parse(args, Some(ctx.engine.clock))?;
     if !several.run(ctx)? && !ctx.wait_for_keys(args, 1..2, Kind::List, deadline_ms) {
         ctx.reply().null_array();
     }

@@ -31,6 +31,7 @@ pub mod introspection;
 mod lcs;
 mod list;
 mod list_move;
+mod migrate;
 pub mod monitoring;
 mod object;
 pub mod persistence;
@@ -77,6 +78,7 @@ pub const FAMILIES: &[&[Command]] = &[
     hash_expire::COMMANDS,
     list::COMMANDS,
     list_move::COMMANDS,
+    migrate::COMMANDS,
     object::COMMANDS,
     persistence::COMMANDS,
     set::COMMANDS,

@@ -65,6 +65,9 @@ pub const PROTECTED: u32 = 1 << 24;
 /// For internal use; not shown by COMMAND INFO but by COMMAND DOCS.
 pub const SYSCMD: u32 = 1 << 25;
 
+/// Waits for another server, so it cannot be part of a transaction, though Redis's can. Not shown by COMMAND INFO.
+pub const ALONE: u32 = 1 << 26;
+
 /// Flag names as COMMAND INFO prints them, in its order.
 pub const FLAG_NAMES: &[(u32, &str)] = &[
     (WRITE, "write"),
@@ -339,6 +342,31 @@ impl Group {
     }
 }
 
+/// Arguments that MONITOR and SLOWLOG do not show.
+#[derive(Clone, Copy, Debug)]
+pub enum Secrets {
+    /// None.
+    None,
+    /// All from this index on.
+    From(usize),
+    /// So many behind each of these words, which are looked for from this index on.
+    Behind(usize, &'static [(&'static str, usize)]),
+}
+
+impl Secrets {
+    /// Whether argument `index` is hidden.
+    pub fn hide(self, args: &Args<'_>, index: usize) -> bool {
+        match self {
+            Secrets::None => false,
+            Secrets::From(first) => index >= first,
+            Secrets::Behind(first, words) => words.iter().any(|&(word, count)| {
+                let mut before = (index.saturating_sub(count)..index).filter(|&at| at >= first);
+                before.any(|at| args.at(at).eq_ignore_ascii_case(word.as_bytes()))
+            }),
+        }
+    }
+}
+
 /// A command or subcommand.
 #[derive(Debug)]
 pub struct Command {
@@ -352,6 +380,8 @@ pub struct Command {
     pub categories: u32,
     /// Key specifications.
     pub keys: &'static [KeySpec],
+    /// What MONITOR and SLOWLOG do not show.
+    pub secrets: Secrets,
     /// Index of the first argument that names an element of the first key's collection, such as a member or field; 0
     /// for none. Only a hint to fetch it ahead.
     pub element: usize,
@@ -387,6 +417,7 @@ impl Command {
             flags: 0,
             categories: 0,
             keys: &[],
+            secrets: Secrets::None,
             element: 0,
             handler,
             subcommands: &[],
@@ -424,6 +455,11 @@ impl Command {
     /// Sets the key specifications.
     pub const fn keys(mut self, keys: &'static [KeySpec]) -> Command {
         self.keys = keys;
+        self
+    }
+    /// Sets what MONITOR and SLOWLOG do not show.
+    pub const fn secrets(mut self, secrets: Secrets) -> Command {
+        self.secrets = secrets;
         self
     }
     /// Sets which argument names an element.

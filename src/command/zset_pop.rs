@@ -273,7 +273,7 @@ fn bzmpop(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError
     let mut timeout = args.clone();
     args.skip(1);
     let several = Several::parse(args)?;
-    let deadline_ms = timeout.deadline(ctx.engine.clock.mono_ms())?;
+    let deadline_ms = timeout.deadline(ctx.engine.clock)?;
     if several.pop(ctx, args)? {
         return Ok(());
     }
@@ -298,7 +298,7 @@ fn bzpopmax(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErr
 fn pop_or_wait(ctx: &mut Context<'_>, args: &mut Args<'_>, end: End) -> Result<(), CommandError> {
     let keys = 1..args.count() - 1;
     args.seek(keys.end);
-    let deadline_ms = args.deadline(ctx.engine.clock.mono_ms())?;
+    let deadline_ms = args.deadline(ctx.engine.clock)?;
     for at in keys.clone() {
         let key = args.key_at(at);
         let write = |reply: &mut Reply, _, members: &mut Members<'_>| {

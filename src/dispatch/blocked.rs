@@ -1,6 +1,6 @@
 //! Serves the clients that wait for keys: their commands are run again, in Redis's order.
 
-use super::Machine;
+use super::{Machine, guards};
 use crate::command::*;
 use crate::engine::{Blocked, Client, ClientFlags, Host, LinkId, QueuedCommand};
 use crate::keyspace::is_due;
@@ -84,6 +84,10 @@ impl Machine {
         {
             return;
         }
+        if self.holds_back(link) {
+            self.engine.migrations.held_back = true;
+            return;
+        }
         let Some(wait) = self.engine.end_key_wait(link) else {
             return;
         };
@@ -100,11 +104,26 @@ impl Machine {
         self.put_back(client);
     }
 
+    /// Whether the waiting command would write a key that is on its way to another server.
+    #[inline]
+    fn holds_back(&self, link: LinkId) -> bool {
+        if self.engine.migrations.locks_nothing() {
+            return false;
+        }
+        match self.engine.clients.get(link).map(|client| &client.blocked) {
+            Some(Some(Blocked::Keys(wait))) => {
+                let args = Args::queued(&wait.command, self.engine.keyspace.seed());
+                let entry = table().get(wait.command.command);
+                guards::may_write_moving(&self.engine, wait.db, entry, &args)
+            }
+            _ => false,
+        }
+    }
+
     fn run_again(&mut self, client: &mut Client, command: QueuedCommand, host: &mut dyn Host) {
         let reply_start = client.reply.buf.len();
         let entry = table().get(command.command);
-        let seed = self.engine.keyspace.seed();
-        let mut args = Args::new(&command.bytes, &[], &command.ranges, seed, (0, 0));
+        let mut args = Args::queued(&command, self.engine.keyspace.seed());
         self.again = true;
         match self.admit(client, Some(entry), &mut args, host) {
             Ok(entry) => self.call(client, entry, args, host),

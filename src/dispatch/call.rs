@@ -34,7 +34,9 @@ impl Machine {
         let mut keeps_reply = false;
         let flow = match self.admit(client, found, &mut args, host) {
             Ok(entry) => {
-                if guards::paused(&self.engine, client, entry) {
+                if guards::paused(&self.engine, client, entry)
+                    || guards::awaits_move(&self.engine, client, entry, &args)
+                {
                     client.flags.insert(ClientFlags::BLOCKED);
                     client.blocked = Some(Blocked::Paused);
                     return Flow::Postponed;
@@ -221,7 +223,7 @@ impl Machine {
             && !self.again
             && !entry.command.is(SKIP_MONITOR | ADMIN)
         {
-            self.feed_monitors(client, &args);
+            self.feed_monitors(client, entry, &args);
         }
         let view = args.clone();
         client.last_command = Some(entry.id);
@@ -257,7 +259,7 @@ impl Machine {
         let end_ns = host.monotonic_ns();
         let taken_ns = end_ns.saturating_sub(start_ns);
         // One that waits now is counted when it is done.
-        let waits = matches!(client.blocked, Some(Blocked::Keys(_)));
+        let waits = matches!(client.blocked, Some(Blocked::Keys(_) | Blocked::Migrate));
         if !waits {
             self.engine
                 .stats
@@ -268,7 +270,7 @@ impl Machine {
             self.engine.stats.eventloop_command_ns += taken_ns;
         }
         if !entry.command.is(SKIP_SLOWLOG) && !waits {
-            self.note_slow(client, &view, taken_ns);
+            self.note_slow(client, entry, &view, taken_ns);
         }
         if self.engine.dirty != dirty
             && !self.engine.propagation_replaced
@@ -282,14 +284,14 @@ impl Machine {
     }
 
     #[inline]
-    fn note_slow(&mut self, client: &Client, args: &Args<'_>, taken_ns: u64) {
+    fn note_slow(&mut self, client: &Client, entry: &Registered, args: &Args<'_>, taken_ns: u64) {
         let taken_us = (taken_ns / 1000) as i64;
         let limit = self.engine.config.slowlog_log_slower_than;
         if limit >= 0 && taken_us >= limit {
             let seconds = self.engine.now() / 1000;
             let max = self.engine.config.slowlog_max_len as usize;
             self.engine.stats.slowlog.push(
-                args.iter(),
+                shown(entry, args),
                 taken_us,
                 seconds,
                 &client.peer,
@@ -325,7 +327,7 @@ impl Machine {
     }
 
     #[cold]
-    pub(super) fn feed_monitors(&mut self, client: &Client, args: &Args<'_>) {
+    pub(super) fn feed_monitors(&mut self, client: &Client, entry: &Registered, args: &Args<'_>) {
         let us = self.engine.clock.unix_us();
         let mut line =
             format!("{}.{:06} [{} ", us / 1_000_000, us % 1_000_000, client.db).into_bytes();
@@ -334,7 +336,7 @@ impl Machine {
         }
         line.extend_from_slice(client.peer.as_bytes());
         line.push(b']');
-        for argument in args.iter() {
+        for argument in shown(entry, args) {
             line.push(b' ');
             crate::base::quote::push_quoted(&mut line, argument);
         }
@@ -347,4 +349,16 @@ impl Machine {
         }
         self.engine.monitors = monitors;
     }
+}
+
+/// The arguments as others may see them: without secrets.
+fn shown<'a>(entry: &Registered, args: &'a Args<'_>) -> impl ExactSizeIterator<Item = &'a [u8]> {
+    let secrets = entry.command.secrets;
+    let hidden = move |index| secrets.hide(args, index);
+    args.iter()
+        .enumerate()
+        .map(move |(index, argument)| match hidden(index) {
+            true => b"(redacted)",
+            false => argument,
+        })
 }

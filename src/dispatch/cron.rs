@@ -149,6 +149,7 @@ impl Machine {
         let now_ms = self.engine.clock.mono_ms();
         self.engine.stats.sample(now_ms, used);
         self.replication_cron();
+        self.engine.drop_kept_targets();
         self.shrink_buffers();
         let timeout = self.engine.config.timeout;
         if timeout > 0 {

@@ -181,7 +181,7 @@ fn allowed_in_multi(
     client: &Client,
     entry: &'static Registered,
 ) -> Result<(), CommandError> {
-    if client.is(ClientFlags::MULTI) && entry.command.is(NO_MULTI) {
+    if client.is(ClientFlags::MULTI) && entry.command.is(NO_MULTI | ALONE) {
         return Err(CommandError::text(
             "ERR Command not allowed inside a transaction",
         ));
@@ -321,6 +321,62 @@ fn replication_allows(
         ));
     }
     Ok(())
+}
+
+/// Whether this command waits because a key that it may write is on its way to another server.
+#[inline]
+pub(super) fn awaits_move(
+    engine: &Engine,
+    client: &Client,
+    entry: &'static Registered,
+    args: &Args<'_>,
+) -> bool {
+    if engine.migrations.locks_nothing() || client.is(ClientFlags::REPLICA | ClientFlags::MASTER) {
+        return false;
+    }
+    if !client.is(ClientFlags::MULTI) {
+        return may_write_moving(engine, client.db, entry, args);
+    }
+    // Only EXEC runs them.
+    if !is_exec(client, entry) {
+        return false;
+    }
+    let mut db = client.db;
+    client.transaction.commands.iter().any(|queued| {
+        let args = Args::queued(queued, engine.keyspace.seed());
+        let entry = table().get(queued.command);
+        if entry.command.name == "select" {
+            let index = args.iter().nth(1).and_then(crate::base::num::parse_i64);
+            db = index
+                .and_then(|index| usize::try_from(index).ok())
+                .unwrap_or(db);
+        }
+        may_write_moving(engine, db, entry, &args)
+    })
+}
+
+/// Whether a call may write a key that is on its way: one that writes and names no keys may write any.
+#[cold]
+pub(super) fn may_write_moving(
+    engine: &Engine,
+    db: usize,
+    entry: &'static Registered,
+    args: &Args<'_>,
+) -> bool {
+    let row = entry.command;
+    if !row.is(WRITE | MAY_REPLICATE) {
+        return false;
+    }
+    let keys = introspection::keys_of(row, args.count(), |at| {
+        args.iter().nth(at).unwrap_or_default().to_vec()
+    });
+    match keys {
+        Some(keys) if !keys.is_empty() => {
+            let mut names = keys.iter().map(|(at, _)| args.at(*at));
+            names.any(|name| engine.migrations.locks(db, name))
+        }
+        Some(_) | None => row.is(WRITE),
+    }
 }
 
 /// Whether a pause makes this command wait.

@@ -61,7 +61,7 @@ impl Machine {
     /// Bytes arrived on a link: runs all complete commands, keeps the rest.
     pub fn input(&mut self, link: LinkId, bytes: &[u8], host: &mut dyn Host) {
         let Some(mut client) = self.engine.clients.take(link) else {
-            return;
+            return self.engine.target_input(link, bytes);
         };
         client.bytes_in += bytes.len() as u64;
         self.engine.stats.reads_processed += 1;

@@ -14,6 +14,7 @@ mod call;
 mod cron;
 mod guards;
 mod input;
+mod migrate;
 mod persistence;
 mod replication;
 pub mod running;
@@ -137,7 +138,18 @@ impl Machine {
 
     /// The socket of a link is gone (peer closed, error).
     pub fn closed(&mut self, link: LinkId) {
-        self.engine.close_soon(link);
+        match self.engine.clients.get(link) {
+            Some(_) => self.engine.close_soon(link),
+            None => self.engine.target_closed(link),
+        }
+    }
+
+    /// The connection of a socket that this machine asked for stands, or could not be made (`error`).
+    pub fn connected(&mut self, link: LinkId, error: Option<String>) {
+        match self.engine.clients.get(link) {
+            Some(_) => self.master_connected(link, error),
+            None => self.engine.target_connected(link, error.is_some()),
+        }
     }
 
     /// SIGTERM (or SIGINT) asks for an orderly end, which comes with the end of the round.
@@ -164,8 +176,13 @@ impl Machine {
             sleep_ns = 0;
         }
         self.run_saves(false, host);
+        let mut wake_ms = self.run_migrations(host);
         self.run_shutdown(host);
-        if let Some(wake_ms) = self.replication_round(host) {
+        wake_ms = [wake_ms, self.replication_round(host)]
+            .into_iter()
+            .flatten()
+            .min();
+        if let Some(wake_ms) = wake_ms {
             let wake_ns = wake_ms.saturating_mul(1_000_000);
             sleep_ns = sleep_ns.min(wake_ns.saturating_sub(self.engine.clock.mono_ns));
         }
@@ -203,13 +220,14 @@ impl Machine {
                 self.engine.stream_output(link)
             }
             Some(client) => &client.reply.buf[client.sent..],
-            None => &[],
+            None => self.engine.target_output(link),
         }
     }
 
     /// `bytes` of [`Machine::output`] are written. True when the link is to be closed now.
     pub fn wrote(&mut self, link: LinkId, bytes: usize) -> bool {
         let Some(client) = self.engine.clients.get_mut(link) else {
+            self.engine.target_wrote(link, bytes);
             return false;
         };
         client.bytes_out += bytes as u64;

@@ -190,8 +190,11 @@ impl Machine {
             return;
         };
         // Nobody waits: a signal asked for it, and signals are the timer's business.
-        let held_back = shutdown.links.is_empty() && self.engine.cron_paused;
-        if held_back || self.shutdown_waits() {
+        if shutdown.links.is_empty() && self.engine.cron_paused {
+            return;
+        }
+        self.give_up_migrations(host);
+        if self.shutdown_waits() {
             return;
         }
         // A helper that is about to rename an older file must not come behind the final one: its end

@@ -97,7 +97,7 @@ impl Machine {
     }
 
     /// The connection to the master stands, or could not be made (`error`).
-    pub fn master_connected(&mut self, link: LinkId, error: Option<String>) {
+    pub(super) fn master_connected(&mut self, link: LinkId, error: Option<String>) {
         if self.engine.master_link != Some(link) {
             return;
         }

@@ -68,7 +68,7 @@ impl Machine {
         }
         if !self.engine.monitors.is_empty() {
             // Behind the commands it ran.
-            self.feed_monitors(client, &args);
+            self.feed_monitors(client, self.exec, &args);
         }
         client.last_command = Some(self.exec.id);
         client.commands += 1;
@@ -95,7 +95,7 @@ impl Machine {
         let seed = self.engine.keyspace.seed();
         for queued in &commands {
             let entry = table().get(queued.command);
-            let mut args = Args::new(&queued.bytes, &[], &queued.ranges, seed, (0, 0));
+            let mut args = Args::queued(queued, seed);
             if entry.parent.is_some() {
                 args.seek(2);
             }

@@ -87,6 +87,8 @@ pub enum Blocked {
     Keys(Box<super::KeyWait>),
     /// SHUTDOWN waits for replicas.
     Shutdown,
+    /// MIGRATE waits for its target ([`super::Migrations`] knows who waits for what).
+    Migrate,
     /// FLUSHALL or FLUSHDB SYNC: until helpers have freed so many objects since the start.
     Flush {
         /// See [`crate::keyspace::Keyspace::freed_objects`].

@@ -29,6 +29,7 @@ impl Engine {
             .map(|(db, key)| self.is_stored(*db, key))
             .collect();
         let count = self.keyspace.flush(db);
+        self.note_changes();
         self.own_expires.flush(db);
         emptied.for_each(|db| self.signal_database(db));
         for ((db, key), held) in watched.iter().zip(held) {
@@ -48,6 +49,7 @@ impl Engine {
             .map(|(db, key)| self.is_stored(*db, key))
             .collect();
         self.keyspace.swap(a, b);
+        self.note_changes();
         self.own_expires.swap(a, b);
         self.signal_database(a);
         self.signal_database(b);

@@ -12,6 +12,7 @@ mod fields;
 mod glance;
 mod host;
 mod key_waits;
+mod migrate;
 mod own_expires;
 mod pause;
 mod persistence;
@@ -28,6 +29,7 @@ pub use failover::Failover;
 pub use glance::{GlanceCount, Glances};
 pub use host::{Clock, Host, MemoryFacts, OpenFile, ProcessFacts};
 pub use key_waits::{KeyWait, KeyWaits};
+pub use migrate::{Asker, Migrations, Move, Outcome};
 pub use own_expires::OwnExpires;
 pub use pause::{Pause, PauseCause, PauseKind};
 pub use persistence::{
@@ -85,6 +87,18 @@ pub enum Action {
     Loaded(Box<LoadResult>),
     /// Open a connection to the master; the answer is `Machine::master_opened` or `Machine::master_failed`.
     ConnectMaster(String, u16),
+    /// Open a connection to the target of a MIGRATE, to that of its host's addresses that comes after so many others;
+    /// the answer is `Machine::target_opened` or `Machine::target_failed`.
+    ConnectTarget {
+        /// The migration's number.
+        number: u64,
+        /// Name or address.
+        host: String,
+        /// Port.
+        port: u16,
+        /// Addresses tried before.
+        attempt: usize,
+    },
     /// Encode a snapshot for replicas on a helper; the answers are `Machine::sync_data` and `Machine::sync_ended`.
     Sync(Box<SyncJob>),
     /// The role changed: log lines carry it.
@@ -155,6 +169,8 @@ pub struct Engine {
     pub waiting: Vec<LinkId>,
     /// Links of the clients whose FLUSHALL or FLUSHDB waits for the memory.
     pub flushing: Vec<LinkId>,
+    /// MIGRATE.
+    pub migrations: Migrations,
     /// FAILOVER.
     pub failover: Option<Failover>,
     /// What a writable replica's clients have given a deadline.
@@ -216,6 +232,7 @@ impl Engine {
             key_waits: KeyWaits::default(),
             waiting: Vec::new(),
             flushing: Vec::new(),
+            migrations: Migrations::default(),
             failover: None,
             own_expires: OwnExpires::default(),
             actions: Vec::new(),
@@ -511,6 +528,7 @@ impl Engine {
     #[inline]
     pub fn changed(&mut self, db: usize, key: &[u8], class: EventClass, event: &'static str) {
         self.dirty += 1;
+        self.note_change(db, key);
         self.touch_watched(db, key);
         self.signal_key(db, key);
         self.notify(class, event, key, db);
@@ -618,6 +636,9 @@ impl Engine {
 
     /// A socket can be written again: puts its link on the list if it has output.
     pub fn mark_dirty_if_unsent(&mut self, link: LinkId) {
+        if !self.target_output(link).is_empty() {
+            return self.dirty_links.push(link);
+        }
         if self.clients.get(link).is_some_and(|client| {
             client.unsent() > 0
                 || (client.is(ClientFlags::REPLICA) && !self.stream_output(link).is_empty())

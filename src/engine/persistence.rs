@@ -391,6 +391,7 @@ impl Engine {
 
     /// A data set was loaded into the keyspace.
     pub fn loaded(&mut self, loaded: &Loaded) {
+        self.note_changes();
         let aux = &loaded.aux;
         if let Some(version) = &aux.version {
             log::info!("Loading RDB produced by version {version}");

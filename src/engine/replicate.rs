@@ -17,6 +17,10 @@ use crate::replication::role::Saved;
 use crate::replication::source::{Framing, Job};
 use crate::replication::{replica, source};
 
+/// What clients are answered that waited when this server became a replica.
+const INSTANCE_STATE_CHANGED: &str =
+    "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
+
 /// A full synchronisation for a helper thread.
 pub struct SyncJob {
     /// The job's number.
@@ -105,15 +109,12 @@ impl Engine {
         }
         self.config.replicaof.0 = Some((host.to_string(), port));
         self.drop_master_link();
-        self.end_all_key_waits(
-            "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
-        );
+        self.end_all_key_waits(INSTANCE_STATE_CHANGED);
+        self.give_up_migrations(INSTANCE_STATE_CHANGED, false);
         // A wait for replicas of ours has lost its meaning.
         for link in std::mem::take(&mut self.waiting) {
             if let Some(client) = self.clients.get_mut(link) {
-                client.reply.error(
-                    "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
-                );
+                client.reply.error(INSTANCE_STATE_CHANGED);
                 client.blocked = None;
                 client.flags.remove(ClientFlags::BLOCKED);
                 self.ready.push(link);

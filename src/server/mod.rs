@@ -8,6 +8,7 @@ mod jobs;
 mod listen;
 pub mod logging;
 mod poll;
+mod resolve;
 pub mod startup;
 mod sync;
 

@@ -28,6 +28,7 @@ use super::host::OsHost;
 use super::jobs::{Jobs, News};
 use super::listen;
 use super::logging;
+use super::resolve::Resolver;
 use super::startup::{self, Prepared};
 use super::sync::{Chunk, Transfer};
 use crate::config::Config;
@@ -69,7 +70,7 @@ struct Link {
     queued: bool,
     /// An event said that the peer has closed its side: read on to 0.
     read_closed: bool,
-    /// The connection to the master is being made.
+    /// The connection, to the master or to a target of MIGRATE, is being made.
     connecting: bool,
 }
 
@@ -94,6 +95,8 @@ pub struct Shell {
     transfer: Option<Transfer>,
     /// Attempts to connect to a master.
     connects: usize,
+    /// Addresses of MIGRATE's targets.
+    resolver: Resolver,
     buffer: Box<[u8]>,
     /// Links that may have more to read than they were allowed.
     unread: Vec<usize>,
@@ -132,6 +135,7 @@ impl Shell {
             waker: Arc::clone(&waker),
             transfer: None,
             connects: 0,
+            resolver: Resolver::new(Arc::clone(&waker)),
             signals,
             freeing: Helper::start("free"),
             syncing: Helper::start("sync"),
@@ -241,6 +245,9 @@ impl Shell {
             let more_to_sync = self.pump_sync();
             if let Some(code) = self.carry_out(prepared) {
                 return code;
+            }
+            if self.open_targets() || self.machine.targets_have_room() {
+                sleep_ns = 0;
             }
             if more_to_sync || !self.unread.is_empty() || self.release_held() {
                 sleep_ns = 0;
@@ -576,8 +583,6 @@ impl Shell {
                 Ok((address, listen::connect(address, source.get())?))
             })
             .and_then(|(address, socket)| {
-                let _ = socket.set_nodelay(true);
-                self.keep_alive(&socket);
                 let facts = LinkFacts {
                     peer: address.to_string(),
                     local: socket
@@ -588,18 +593,44 @@ impl Shell {
                     unix: false,
                     loopback: address.ip().to_canonical().is_loopback(),
                 };
-                Ok((self.add(Socket::Tcp(socket))?, facts))
+                Ok((self.add_connecting(socket)?, facts))
             });
         match opened {
             Ok((token, facts)) => {
-                self.links[token].connecting = true;
                 self.machine.master_opened(token, facts);
             }
             Err(error) => self.machine.master_failed(&listen::strerror(&error)),
         }
     }
 
-    /// An event on the socket to the master before it was connected.
+    /// Opens the sockets to targets of MIGRATE whose addresses are known; true when there are some.
+    fn open_targets(&mut self) -> bool {
+        let mut any = false;
+        while let Some((number, address)) = self.resolver.next() {
+            any = true;
+            let opened = address
+                .ok_or_else(|| ErrorKind::AddrNotAvailable.into())
+                .and_then(|address| listen::connect(address, None))
+                .and_then(|socket| self.add_connecting(socket));
+            match (opened, address) {
+                (Ok(token), _) => self.machine.target_opened(number, token),
+                (Err(_), Some(_)) => self.machine.target_refused(number),
+                (Err(_), None) => self.machine.target_failed(number),
+            }
+        }
+        any
+    }
+
+    /// Adds a socket whose connection is under way.
+    fn add_connecting(&mut self, socket: TcpStream) -> std::io::Result<usize> {
+        let _ = socket.set_nodelay(true);
+        self.keep_alive(&socket);
+        let token = self.add(Socket::Tcp(socket))?;
+        self.links[token].connecting = true;
+        Ok(token)
+    }
+
+    /// An event on a socket that this server opened, before it was connected.
     fn finish_connecting(&mut self, token: usize) {
         let Some(Link {
             socket: Socket::Tcp(socket),
@@ -616,7 +647,7 @@ impl Shell {
             (Ok(None), Ok(_)) => None,
         };
         *connecting = false;
-        self.machine.master_connected(token, error);
+        self.machine.connected(token, error);
     }
 
     /// Hands what the full synchronisation's thread has made to the replicas' links, as far as they have
@@ -752,6 +783,12 @@ impl Shell {
                     LoadResult::Done(_) => {}
                 },
                 Action::ConnectMaster(host, port) => self.connect_master(&host, port),
+                Action::ConnectTarget {
+                    number,
+                    host,
+                    port,
+                    attempt,
+                } => self.resolver.ask(number, host, port, attempt),
                 Action::Sync(job) => {
                     let waker = Arc::clone(&self.waker);
                     self.transfer = Some(Transfer::start(*job, waker, &self.syncing));

@@ -131,6 +131,7 @@ impl Node {
                     let first = taken(&mut job.snapshot, &job.options, job.now);
                     self.sync = Some((*job, first));
                 }
+                Action::ConnectTarget { number, .. } => self.machine.target_failed(number),
                 Action::Exit(code) => panic!("the machine wants to end with {code}"),
             }
         }

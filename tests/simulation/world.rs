@@ -527,7 +527,7 @@ impl World {
             return;
         }
         let near = replica.open_master();
-        replica.machine.master_connected(near, None);
+        replica.machine.connected(near, None);
         let Some(master) = &mut self.nodes[to] else {
             return;
         };

@@ -417,7 +417,26 @@ pub struct Client {
 impl Client {
     /// Connects to a port of 127.0.0.1.
     pub fn connect(port: u16) -> io::Result<Client> {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        Client::over(TcpStream::connect((Ipv4Addr::LOCALHOST, port))?)
+    }
+
+    /// Poses as a server to whom connects next: what it asks is read like a reply.
+    pub fn accept(listener: &TcpListener) -> Client {
+        listener.set_nonblocking(true).expect("no listener");
+        let started = Instant::now();
+        loop {
+            match listener.accept() {
+                Ok((stream, _)) => {
+                    stream.set_nonblocking(false).expect("no socket");
+                    return Client::over(stream).expect("no socket");
+                }
+                Err(_) => assert!(started.elapsed() < DEADLINE, "nobody connects"),
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn over(stream: TcpStream) -> io::Result<Client> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(DEADLINE))?;
         stream.set_write_timeout(Some(DEADLINE))?;

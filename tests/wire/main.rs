@@ -36,6 +36,7 @@ mod hyperloglog;
 mod introspection;
 mod later;
 mod list;
+mod migrate;
 mod pair;
 mod parser;
 mod persistence;
