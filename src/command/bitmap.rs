@@ -25,7 +25,7 @@ pub const COMMANDS: &[Command] = &[
             "O(N)",
             "Counts the bits that are set in a string.",
         )
-        .syntax("key [start end [BYTE | BIT]]")
+        .syntax("key [start end [BYTE | BIT]{=unit @7.0.0}]{=range}")
         .history(SINCE_UNIT),
     Command::new("bitfield", -2, bitfield)
         .flags(WRITE | DENYOOM)
@@ -38,10 +38,9 @@ pub const COMMANDS: &[Command] = &[
             "O(1) for each subcommand specified",
             "Reads and writes integers of any number of bits within a string.",
         )
-        .syntax(
-            "key [<GET <encoding offset> | <[OVERFLOW <WRAP | SAT | FAIL>] \
-             <SET <encoding offset value-int> | INCRBY <encoding offset increment>>>> ...]",
-        ),
+        .syntax("key [<GET <encoding offset>{=get-block} | <[OVERFLOW <WRAP | SAT | \
+                 FAIL>{=overflow-block}] <SET <encoding offset value{:integer}>{=set-block} | INCRBY \
+                 <encoding offset increment>{=incrby-block}>{=write-operation}>{=write}>{=operation} ...]"),
     Command::new("bitfield_ro", -2, bitfield_ro)
         .flags(READONLY | FAST)
         .categories(CAT_BITMAP)
@@ -52,7 +51,7 @@ pub const COMMANDS: &[Command] = &[
             "O(1) for each subcommand specified",
             "Reads integers of any number of bits within a string.",
         )
-        .syntax("key [GET <encoding offset> [GET <encoding offset> ...]]"),
+        .syntax("key [GET <encoding offset>{=get-block} [GET <encoding offset> ...]]"),
     Command::new("bitop", -4, bitop)
         .flags(WRITE | DENYOOM)
         .categories(CAT_BITMAP)
@@ -66,7 +65,8 @@ pub const COMMANDS: &[Command] = &[
             "O(N)",
             "Combines the bits of several strings and stores the result.",
         )
-        .syntax("<AND | OR | XOR | NOT | DIFF | DIFF1 | ANDOR | ONE> destkey key [key ...]")
+        .syntax("<AND | OR | XOR | NOT | DIFF{@8.2.0} | DIFF1{@8.2.0} | ANDOR{@8.2.0} | ONE{@8.2.0}>{=operation} \
+             destkey key [key ...]")
         .history(&[(
             "8.2.0",
             "Added the `DIFF`, `DIFF1`, `ANDOR`, and `ONE` operations.",
@@ -81,7 +81,7 @@ pub const COMMANDS: &[Command] = &[
             "O(N)",
             "Finds the first bit that is set, or clear, in a string.",
         )
-        .syntax("key bit [start [end [BYTE | BIT]]]")
+        .syntax("key bit [start [end [BYTE | BIT]{=unit @7.0.0}]{=end-unit-block}]{=range}")
         .history(SINCE_UNIT),
     Command::new("getbit", 3, getbit)
         .flags(READONLY | FAST)
@@ -99,7 +99,7 @@ pub const COMMANDS: &[Command] = &[
             "O(1)",
             "Writes one bit of a string, which is created or made longer if need be.",
         )
-        .syntax("key offset value-int"),
+        .syntax("key offset value{:integer}"),
 ];
 
 const SINCE_UNIT: &[(&str, &str)] = &[("7.0.0", "Added the `BYTE|BIT` option.")];

@@ -18,7 +18,7 @@ pub const COMMANDS: &[Command] = &[Command::new("client", -2, container)
             .flags(CLIENT_FLAGS)
             .categories(CAT_CONNECTION)
             .doc(Group::Connection, "6.0.0", "O(1)", "Tells the server whether to track the keys of the next request.")
-            .syntax("<YES | NO>"),
+            .syntax("<YES | NO>{=mode}"),
         Command::new("getname", 2, getname)
             .flags(CLIENT_FLAGS)
             .categories(CAT_CONNECTION)
@@ -49,10 +49,10 @@ pub const COMMANDS: &[Command] = &[Command::new("client", -2, container)
                 "O(N) where N is the number of client connections",
                 "Terminates open connections.",
             )
-            .syntax(
-                "<ip:port | <[ID client-id] | [TYPE <NORMAL | MASTER | SLAVE | REPLICA | PUBSUB>] | [USER username] | \
-                 [ADDR ip:port] | [LADDR ip:port] | [SKIPME <YES | NO>] | [MAXAGE maxage] ...>>",
-            )
+            .syntax("<ip:port{=old-format -2.8.12} | <[ID client-id{@2.8.12}] | [TYPE <NORMAL | \
+                 MASTER{@3.2.0} | SLAVE | REPLICA{@5.0.0} | PUBSUB>{=client-type @2.8.12}] | [USER \
+                 username] | [ADDR ip:port{=addr}] | [LADDR ip:port{=laddr @6.2.0}] | [SKIPME <YES | \
+                 NO>{=skipme}] | [MAXAGE maxage{@7.4.0}]>{=new-format} ...>{=filter}")
             .history(&[
                 ("2.8.12", "Added new filter format."),
                 ("2.8.12", "`ID` option."),
@@ -70,7 +70,8 @@ pub const COMMANDS: &[Command] = &[Command::new("client", -2, container)
                 "O(N) where N is the number of client connections",
                 "Lists open connections.",
             )
-            .syntax("[TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] [ID client-id [client-id ...]]")
+            .syntax("[TYPE <NORMAL | MASTER | REPLICA | PUBSUB>{=client-type @5.0.0}] [ID client-id{@6.2.0} \
+                 [client-id ...]]")
             .history(&[
                 ("2.8.12", "Added unique client `id` field."),
                 ("5.0.0", "Added optional `TYPE` filter."),
@@ -87,28 +88,28 @@ pub const COMMANDS: &[Command] = &[Command::new("client", -2, container)
             .flags(ADMIN_FLAGS)
             .categories(CAT_CONNECTION)
             .doc(Group::Connection, "7.0.0", "O(1)", "Sets the client eviction mode of the connection.")
-            .syntax("<ON | OFF>"),
+            .syntax("<ON | OFF>{=enabled}"),
         Command::new("no-touch", 3, no_touch)
             .flags(CLIENT_FLAGS)
             .categories(CAT_CONNECTION)
             .doc(Group::Connection, "7.2.0", "O(1)", "Controls whether commands of the client affect LRU/LFU of keys.")
-            .syntax("<ON | OFF>"),
+            .syntax("<ON | OFF>{=enabled}"),
         Command::new("pause", -3, pause)
             .flags(ADMIN_FLAGS)
             .categories(CAT_CONNECTION)
             .doc(Group::Connection, "3.0.0", "O(1)", "Suspends commands processing.")
-            .syntax("timeout [WRITE | ALL]")
+            .syntax("timeout [WRITE | ALL]{=mode @6.2.0}")
             .history(&[("6.2.0", "`CLIENT PAUSE WRITE` mode added along with the `mode` option.")]),
         Command::new("reply", 3, reply)
             .flags(CLIENT_FLAGS)
             .categories(CAT_CONNECTION)
             .doc(Group::Connection, "3.2.0", "O(1)", "Instructs the server whether to reply to commands.")
-            .syntax("<ON | OFF | SKIP>"),
+            .syntax("<ON | OFF | SKIP>{=action}"),
         Command::new("setinfo", 4, setinfo)
             .flags(CLIENT_FLAGS)
             .categories(CAT_CONNECTION)
             .doc(Group::Connection, "7.2.0", "O(1)", "Sets information specific to the client or connection.")
-            .syntax("<LIB-NAME libname | LIB-VER libver>")
+            .syntax("<LIB-NAME libname | LIB-VER libver>{=attr}")
             .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
         Command::new("setname", 3, setname)
             .flags(CLIENT_FLAGS)
@@ -134,7 +135,7 @@ pub const COMMANDS: &[Command] = &[Command::new("client", -2, container)
                 "O(log N) where N is the number of client connections",
                 "Unblocks a client blocked by a blocking command from a different connection.",
             )
-            .syntax("client-id [TIMEOUT | ERROR]"),
+            .syntax("client-id [TIMEOUT | ERROR]{=unblock-type}"),
         Command::new("unpause", 2, unpause)
             .flags(ADMIN_FLAGS)
             .categories(CAT_CONNECTION)

@@ -71,7 +71,7 @@ pub const COMMANDS: &[Command] = &[Command::new("config", -2, container)
                 "O(N) when N is the number of configuration parameters provided",
                 "Sets configuration parameters in-flight.",
             )
-            .syntax("<parameter value> [parameter value ...]")
+            .syntax("<parameter value>{=data} ...")
             .history(&[(
                 "7.0.0",
                 "Added the ability to set multiple parameters in one call.",

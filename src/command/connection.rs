@@ -24,14 +24,14 @@ pub const COMMANDS: &[Command] = &[
         .categories(CAT_CONNECTION)
         .doc(Group::Connection, "1.0.0", "O(N) where N is the number of passwords defined for the user", "Authenticates the connection.")
         .secrets(Secrets::From(1))
-        .syntax("[username] password")
+        .syntax("[username{@6.0.0}] password")
         .history(&[("6.0.0", "Added ACL style (username and password).")]),
     Command::new("hello", -1, hello)
         .flags(NOSCRIPT | LOADING | STALE | FAST | NO_AUTH | ALLOW_BUSY)
         .categories(CAT_CONNECTION)
         .doc(Group::Connection, "6.0.0", "O(1)", "Handshakes with the Redis server.")
         .secrets(Secrets::Behind(2, &[("auth", 2)]))
-        .syntax("[protover [AUTH username password] [SETNAME clientname]]")
+        .syntax("[protover [AUTH <username password>{=auth}] [SETNAME clientname]]{=arguments}")
         .history(&[("6.2.0", "`protover` made optional; when called without arguments the command reports the current connection's context.")]),
     Command::new("select", 2, select)
         .flags(LOADING | STALE | FAST)

@@ -28,7 +28,7 @@ pub const COMMANDS: &[Command] = &[
             "O(1); the memory is freed in another thread",
             "Deletes all keys of all databases.",
         )
-        .syntax("[ASYNC | SYNC]")
+        .syntax("[ASYNC{@4.0.0} | SYNC{@6.2.0}]{=flush-type}")
         .history(&[
             ("4.0.0", "Added the `ASYNC` flushing mode modifier."),
             ("6.2.0", "Added the `SYNC` flushing mode modifier."),
@@ -43,7 +43,7 @@ pub const COMMANDS: &[Command] = &[
             "O(1); the memory is freed in another thread",
             "Deletes all keys of the selected database.",
         )
-        .syntax("[ASYNC | SYNC]")
+        .syntax("[ASYNC{@4.0.0} | SYNC{@6.2.0}]{=flush-type}")
         .history(&[
             ("4.0.0", "Added the `ASYNC` flushing mode modifier."),
             ("6.2.0", "Added the `SYNC` flushing mode modifier."),
@@ -78,7 +78,7 @@ pub const COMMANDS: &[Command] = &[
             "O(1) for every call, O(N) for a whole iteration over N keys",
             "Iterates over the keys of the selected database.",
         )
-        .syntax("cursor [MATCH pattern] [COUNT count] [TYPE type]")
+        .syntax("cursor [MATCH pattern] [COUNT count] [TYPE type{@6.0.0}]")
         .history(&[("6.0.0", "Added the `TYPE` subcommand.")])
         .tips(&[
             "nondeterministic_output",

@@ -1,24 +1,34 @@
 //! COMMAND DOCS' arguments, derived from a row's syntax line.
 //!
-//! Notation: `name` an argument; `NAME` a token; `NAME name` a token with its argument; `[…]`
-//! optional; `<a | b>` one of; `a [a ...]` repeated. An argument's type follows from its name, or is written behind a
-//! hyphen (`value-int`, `increment-float`).
+//! Notation: `name` an argument; `NAME` a token (so are words without letters); `NAME name` a token with its argument;
+//! `NAME <…>` a token with several; `[…]` optional; `<a | b>` one of; `<a b>` a block; `a [a ...]` or `<…> ...` repeated.
+//! Behind any of them may stand notes in braces: `=name` the name that COMMAND DOCS gives it, `:type` its type where
+//! that does not follow from the word, `@7.0.0` the version since which it is there, `-7.0.0` since which it is deprecated,
+//! `#2` its key specification where that does not follow from the order of keys.
 
 /// One argument as COMMAND DOCS shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Argument {
-    /// Lower-case name.
+    /// Its name.
     pub name: String,
+    /// How it is shown in a syntax line; of parts only.
+    pub display: String,
     /// The type; [`Kind::OneOf`] and [`Kind::Block`] have arguments.
     pub kind: Kind,
     /// The token before it, or that it is.
     pub token: Option<String>,
+    /// The version since which it is there, if the command is older.
+    pub since: Option<String>,
+    /// The version since which it is deprecated.
+    pub deprecated_since: Option<String>,
     /// Within brackets.
     pub optional: bool,
     /// May be given several times.
     pub multiple: bool,
     /// Its token is repeated as well.
     pub multiple_token: bool,
+    /// The key specification that finds it, if that does not follow from the order.
+    pub key_spec: Option<i64>,
     /// Parts.
     pub arguments: Vec<Argument>,
 }
@@ -48,6 +58,18 @@ pub enum Kind {
 }
 
 impl Kind {
+    const ALL: [Kind; 9] = [
+        Kind::String,
+        Kind::Integer,
+        Kind::Double,
+        Kind::Key,
+        Kind::Pattern,
+        Kind::UnixTime,
+        Kind::PureToken,
+        Kind::OneOf,
+        Kind::Block,
+    ];
+
     /// As COMMAND DOCS prints it.
     pub fn name(self) -> &'static str {
         match self {
@@ -63,14 +85,17 @@ impl Kind {
         }
     }
 
-    fn of(name: &str) -> Kind {
-        match name {
+    fn named(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// The type of most arguments that are called so.
+    fn of(word: &str) -> Kind {
+        match word {
             "key" | "newkey" | "source" | "destination" | "destkey" | "sourcekey" | "key1"
             | "key2" => Kind::Key,
             "pattern" => Kind::Pattern,
-            _ if name.ends_with("-float") => Kind::Double,
-            _ if name.starts_with("unix-time") => Kind::UnixTime,
-            _ if name.ends_with("-int") => Kind::Integer,
+            _ if word.starts_with("unix-time") => Kind::UnixTime,
             "seconds"
             | "milliseconds"
             | "count"
@@ -110,110 +135,169 @@ impl Kind {
 
 /// Parses a syntax line. What it cannot make sense of is a plain argument.
 pub fn arguments(syntax: &str) -> Vec<Argument> {
-    let spaced = ["[", "]", "<", ">", "|"]
-        .iter()
-        .fold(syntax.to_string(), |s, p| s.replace(p, &format!(" {p} ")));
-    let words: Vec<&str> = spaced.split_whitespace().collect();
-    let mut at = 0;
-    sequence(&words, &mut at)
+    let mut line = Line {
+        words: words(syntax),
+        at: 0,
+    };
+    line.sequence()
 }
 
-/// A run of arguments up to a closing bracket, a bar or the end.
-fn sequence(words: &[&str], at: &mut usize) -> Vec<Argument> {
-    let mut list: Vec<Argument> = Vec::new();
-    while let Some(&word) = words.get(*at) {
-        match word {
-            "]" | ">" | "|" => break,
-            "..." => {
-                *at += 1;
-                if let Some(last) = list.last_mut() {
-                    last.multiple = true;
-                }
+/// Punctuation, words and notes.
+fn words(syntax: &str) -> Vec<&str> {
+    let mut words = Vec::new();
+    let mut rest = syntax.trim_start();
+    while let Some(first) = rest.chars().next() {
+        let end = match first {
+            '[' | ']' | '<' | '>' | '|' => 1,
+            '{' => rest.find('}').map_or(rest.len(), |end| end + 1),
+            _ => rest
+                .find([' ', '[', ']', '<', '>', '|', '{'])
+                .unwrap_or(rest.len()),
+        };
+        let (word, behind) = rest.split_at(end);
+        words.push(word);
+        rest = behind.trim_start();
+    }
+    words
+}
+
+impl Argument {
+    /// Whether a syntax line shows both alike.
+    fn is_shown_as(&self, other: &Argument) -> bool {
+        self.display == other.display
+            && (!self.display.is_empty() || self.arguments == other.arguments)
+    }
+}
+
+/// A line that is being read.
+struct Line<'a> {
+    words: Vec<&'a str>,
+    at: usize,
+}
+
+impl<'a> Line<'a> {
+    fn peek(&self) -> Option<&'a str> {
+        self.words.get(self.at).copied()
+    }
+
+    fn take(&mut self, word: &str) -> bool {
+        let found = self.peek() == Some(word);
+        self.at += usize::from(found);
+        found
+    }
+
+    /// A run of arguments up to a closing bracket, a bar or the end.
+    fn sequence(&mut self) -> Vec<Argument> {
+        let mut list: Vec<Argument> = Vec::new();
+        while let Some(word) = self.peek() {
+            if matches!(word, "]" | ">" | "|") {
+                break;
             }
-            "[" | "<" => {
-                *at += 1;
-                let mut group = alternatives(words, at);
-                // The closing bracket.
-                *at += 1;
-                if word == "[" {
+            self.at += 1;
+            let argument = match word {
+                "..." => {
+                    if let Some(last) = list.last_mut() {
+                        last.multiple = true;
+                    }
+                    continue;
+                }
+                "<" => self.group(">"),
+                "[" => {
+                    let mut group = self.group("]");
                     // `key [key ...]`: the bracket repeats what stands before it.
-                    if group.multiple && repeats(list.last(), &group) {
-                        if let Some(last) = list.last_mut() {
-                            last.multiple = true;
-                            last.multiple_token = last.token.is_some();
-                        }
+                    if group.multiple
+                        && let Some(last) = list.last_mut()
+                        && last.is_shown_as(&group)
+                    {
+                        last.multiple = true;
+                        last.multiple_token = group.token.is_some();
                         continue;
                     }
                     group.optional = true;
+                    group
                 }
-                list.push(group);
-            }
-            _ if is_token(word) => {
-                *at += 1;
-                list.push(token(word, words, at));
-            }
-            _ => {
-                *at += 1;
-                // The type may need more than the name says.
-                let name = word.strip_suffix("-float").unwrap_or(word);
-                let name = name.strip_suffix("-int").unwrap_or(name);
-                list.push(Argument {
-                    name: name.to_ascii_lowercase(),
-                    kind: Kind::of(word),
-                    ..Argument::default()
-                });
-            }
-        }
-    }
-    list
-}
-
-/// A token alone, or with the argument behind it.
-fn token(word: &str, words: &[&str], at: &mut usize) -> Argument {
-    let mut argument = match words.get(*at) {
-        Some(&"<") => {
-            *at += 1;
-            let mut group = alternatives(words, at);
-            *at += 1;
-            group.name = match word {
-                "FIELDS" => "fields".to_string(),
-                word => format!("{}-block", word.to_ascii_lowercase()),
+                _ if is_token(word) => self.token(word),
+                _ => plain(word),
             };
-            group.multiple = false;
-            group
+            list.push(self.noted(argument));
         }
-        Some(&next) if !matches!(next, "[" | "]" | ">" | "|" | "...") && !is_token(next) => {
-            *at += 1;
-            Argument {
-                name: next.to_ascii_lowercase(),
-                kind: Kind::of(next),
+        list
+    }
+
+    /// What stands in brackets, the opening one taken.
+    fn group(&mut self, closing: &str) -> Argument {
+        let mut options = vec![block(self.sequence())];
+        while self.take("|") {
+            options.push(block(self.sequence()));
+        }
+        self.take(closing);
+        if options.len() == 1 {
+            return options.remove(0);
+        }
+        let names: Vec<&str> = options.iter().map(|option| option.name.as_str()).collect();
+        Argument {
+            name: names.join("-or-"),
+            kind: Kind::OneOf,
+            arguments: options,
+            ..Argument::default()
+        }
+    }
+
+    /// A token alone, or with what stands behind it.
+    fn token(&mut self, word: &str) -> Argument {
+        let mut argument = match self.peek() {
+            Some("<") => {
+                self.at += 1;
+                self.group(">")
+            }
+            Some(next) if !is_token(next) && !"[]>|{...".contains(&next[..1]) => {
+                self.at += 1;
+                plain(next)
+            }
+            Some(_) | None => Argument {
+                name: word.to_ascii_lowercase(),
+                display: word.to_ascii_lowercase(),
+                kind: Kind::PureToken,
                 ..Argument::default()
+            },
+        };
+        argument.token = Some(match word {
+            "\"\"" => String::new(),
+            word => word.to_string(),
+        });
+        argument
+    }
+
+    /// Takes the notes behind an argument.
+    fn noted(&mut self, mut argument: Argument) -> Argument {
+        let notes = self.peek().and_then(|word| word.strip_prefix('{'));
+        let Some(notes) = notes.map(|notes| notes.trim_end_matches('}')) else {
+            return argument;
+        };
+        self.at += 1;
+        for note in notes.split_whitespace() {
+            let (mark, text) = note.split_at(1);
+            match mark {
+                "=" => argument.name = text.to_string(),
+                ":" => argument.kind = Kind::named(text).unwrap_or_default(),
+                "@" => argument.since = Some(text.to_string()),
+                "-" => argument.deprecated_since = Some(text.to_string()),
+                "#" => argument.key_spec = text.parse().ok(),
+                _ => {}
             }
         }
-        _ => Argument {
-            name: word.to_ascii_lowercase(),
-            kind: Kind::PureToken,
-            ..Argument::default()
-        },
-    };
-    argument.token = Some(word.to_string());
-    argument
+        if argument.kind == Kind::PureToken {
+            argument.display.clone_from(&argument.name);
+        }
+        argument
+    }
 }
 
-/// `a | b | c` up to a closing bracket: one argument, a block, or one of several.
-fn alternatives(words: &[&str], at: &mut usize) -> Argument {
-    let mut options = vec![block(sequence(words, at))];
-    while words.get(*at) == Some(&"|") {
-        *at += 1;
-        options.push(block(sequence(words, at)));
-    }
-    if options.len() == 1 {
-        return options.remove(0);
-    }
+fn plain(word: &str) -> Argument {
     Argument {
-        name: choice_name(&options),
-        kind: Kind::OneOf,
-        arguments: options,
+        name: word.to_ascii_lowercase(),
+        display: word.to_ascii_lowercase(),
+        kind: Kind::of(word),
         ..Argument::default()
     }
 }
@@ -223,54 +307,17 @@ fn block(mut list: Vec<Argument>) -> Argument {
         return list.remove(0);
     }
     let names: Vec<&str> = list.iter().map(|part| part.name.as_str()).collect();
-    let name = match names.as_slice() {
-        ["key" | "field", "value"] => "data".to_string(),
-        ["start", "end", ..] | ["start", "end-unit-block"] => "range".to_string(),
-        ["end", "unit"] => "end-unit-block".to_string(),
-        ["count", "withvalues"] => "options".to_string(),
-        ["overflow-block", "write-operation"] => "write".to_string(),
-        _ => names.join("-"),
-    };
     Argument {
-        name,
+        name: names.join("-"),
         kind: Kind::Block,
-        multiple: list.last().is_some_and(|last| last.multiple),
         arguments: list,
         ..Argument::default()
     }
 }
 
-/// The name of a choice: Redis's for the choices that several commands share, else its options'.
-fn choice_name(options: &[Argument]) -> String {
-    let first = options.first().and_then(|option| option.token.as_deref());
-    match first {
-        Some("NX" | "FNX") => "condition".to_string(),
-        Some("EX") => "expiration".to_string(),
-        Some("BYFLOAT") => "increment".to_string(),
-        Some("IFEQ") => "condition".to_string(),
-        Some("ASYNC") => "flush-type".to_string(),
-        Some("AND" | "GET") => "operation".to_string(),
-        Some("BYTE") => "unit".to_string(),
-        Some("SET") => "write-operation".to_string(),
-        _ => {
-            let names: Vec<&str> = options.iter().map(|option| option.name.as_str()).collect();
-            names.join("-or-")
-        }
-    }
-}
-
-/// Whether the bracketed group says the same as the run before it.
-fn repeats(last: Option<&Argument>, group: &Argument) -> bool {
-    last.is_some_and(|last| {
-        last.name == group.name || group.arguments.iter().any(|part| part.name == last.name)
-    })
-}
-
 fn is_token(word: &str) -> bool {
-    word.len() > 1
-        && word
-            .bytes()
-            .all(|byte| byte.is_ascii_uppercase() || byte == b'-' || byte.is_ascii_digit())
+    let mut letters = word.bytes().filter(u8::is_ascii_alphabetic);
+    letters.all(|letter| letter.is_ascii_uppercase()) && word != "..."
 }
 
 #[cfg(test)]
@@ -279,12 +326,18 @@ mod tests {
 
     #[test]
     fn reads_the_notation() {
-        let set = arguments("key value [NX | XX] [GET] [EX seconds | PX milliseconds | KEEPTTL]");
+        let set = arguments(
+            "key value [NX | XX]{=condition @2.6.12} [GET] [EX seconds | PX milliseconds{@2.6.12} | KEEPTTL]",
+        );
         assert_eq!(set.len(), 5);
         assert_eq!((set[0].kind, set[0].name.as_str()), (Kind::Key, "key"));
         assert_eq!(
             (set[2].kind, set[2].optional, set[2].arguments.len()),
             (Kind::OneOf, true, 2)
+        );
+        assert_eq!(
+            (set[2].name.as_str(), set[2].since.as_deref()),
+            ("condition", Some("2.6.12"))
         );
         assert_eq!(
             (set[3].kind, set[3].token.as_deref()),
@@ -295,18 +348,40 @@ mod tests {
             (expiration[0].kind, expiration[0].token.as_deref()),
             (Kind::Integer, Some("EX"))
         );
+        assert_eq!(expiration[1].since.as_deref(), Some("2.6.12"));
         assert_eq!(expiration[2].kind, Kind::PureToken);
     }
 
     #[test]
-    fn a_bracket_that_repeats_makes_multiple() {
+    fn what_is_repeated_is_multiple() {
         let del = arguments("key [key ...]");
         assert_eq!(del.len(), 1);
         assert!(del[0].multiple && !del[0].optional);
-        let mset = arguments("<key value> [key value ...]");
+        let mset = arguments("<key value>{=data} ...");
         assert_eq!(
             (mset.len(), mset[0].kind, mset[0].multiple),
             (1, Kind::Block, true)
+        );
+        let get =
+            arguments("[GET pattern{=get-pattern} [GET pattern ...]] [KEYS key{=keys} [key ...]]");
+        assert_eq!(get.len(), 2);
+        assert!(get[0].multiple && get[0].multiple_token && get[0].optional);
+        assert!(get[1].multiple && !get[1].multiple_token && get[1].optional);
+        assert_eq!(
+            (get[1].name.as_str(), get[1].display.as_str()),
+            ("keys", "key")
+        );
+    }
+
+    #[test]
+    fn tokens_take_blocks_and_need_no_letters() {
+        let range = arguments("[LIMIT <offset count>{=limit}] <= | ~>{=operator} <\"\"{=empty}>");
+        assert_eq!(range[0].token.as_deref(), Some("LIMIT"));
+        assert_eq!((range[0].kind, range[0].optional), (Kind::Block, true));
+        assert_eq!(range[1].arguments[1].token.as_deref(), Some("~"));
+        assert_eq!(
+            (range[2].kind, range[2].token.as_deref()),
+            (Kind::PureToken, Some(""))
         );
     }
 }

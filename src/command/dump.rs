@@ -44,7 +44,10 @@ const RESTORE: Command = Command::new("restore", -4, restore)
         "O(N) where N is the size of the value",
         "Creates a key from a payload of DUMP.",
     )
-    .syntax("key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]")
+    .syntax(
+        "key ttl serialized-value [REPLACE{@3.0.0}] [ABSTTL{@5.0.0}] [IDLETIME seconds{@5.0.0}] \
+                 [FREQ frequency{@5.0.0}]",
+    )
     .history(&[
         ("3.0.0", "Added the `REPLACE` modifier."),
         ("5.0.0", "Added the `ABSTTL` modifier."),

@@ -28,7 +28,7 @@ pub const COMMANDS: &[Command] = &[
             "O(1)",
             "Lets a key expire after some seconds.",
         )
-        .syntax("key seconds [NX | XX | GT | LT]")
+        .syntax("key seconds [NX | XX | GT | LT]{=condition @7.0.0}")
         .history(SINCE_OPTIONS),
     CHANGE
         .named("expireat", expireat)
@@ -38,7 +38,7 @@ pub const COMMANDS: &[Command] = &[
             "O(1)",
             "Lets a key expire at a Unix time in seconds.",
         )
-        .syntax("key unix-time-seconds [NX | XX | GT | LT]")
+        .syntax("key unix-time-seconds [NX | XX | GT | LT]{=condition @7.0.0}")
         .history(SINCE_OPTIONS),
     CHANGE
         .named("pexpire", pexpire)
@@ -48,7 +48,7 @@ pub const COMMANDS: &[Command] = &[
             "O(1)",
             "Lets a key expire after some milliseconds.",
         )
-        .syntax("key milliseconds [NX | XX | GT | LT]")
+        .syntax("key milliseconds [NX | XX | GT | LT]{=condition @7.0.0}")
         .history(SINCE_OPTIONS),
     CHANGE
         .named("pexpireat", pexpireat)
@@ -58,7 +58,7 @@ pub const COMMANDS: &[Command] = &[
             "O(1)",
             "Lets a key expire at a Unix time in milliseconds.",
         )
-        .syntax("key unix-time-milliseconds [NX | XX | GT | LT]")
+        .syntax("key unix-time-milliseconds [NX | XX | GT | LT]{=condition @7.0.0}")
         .history(SINCE_OPTIONS),
     LOOK.named("expiretime", expiretime)
         .doc(

@@ -30,7 +30,8 @@ pub const COMMANDS: &[Command] = &[
             "O(log(N)) for each place, where N is the number of places",
             "Adds places to a sorted set.",
         )
-        .syntax("key [NX | XX] [CH] longitude latitude member [longitude latitude member ...]")
+        .syntax("key [NX | XX]{=condition @6.2.0} [CH{=change @6.2.0}] <longitude{:double} \
+                 latitude{:double} member>{=data} ...")
         .history(&[("6.2.0", "Added the `CH`, `NX` and `XX` options.")]),
     Command { arity: -4, ..READ }
         .named("geodist", geodist)
@@ -40,7 +41,7 @@ pub const COMMANDS: &[Command] = &[
             "O(1)",
             "Tells the distance between two places.",
         )
-        .syntax("key member1 member2 [M | KM | FT | MI]"),
+        .syntax("key member1 member2 [M | KM | FT | MI]{=unit}"),
     READ.named("geohash", geohash)
         .doc(
             Group::Geo,
@@ -64,10 +65,9 @@ pub const COMMANDS: &[Command] = &[
             stored_at("STORE", 6),
             stored_at("STOREDIST", 6),
         ])
-        .syntax(
-            "key longitude latitude radius <M | KM | FT | MI> [WITHCOORD] [WITHDIST] [WITHHASH] \
-             [COUNT count [ANY]] [ASC | DESC] [STORE storekey | STOREDIST storedistkey]",
-        )
+        .syntax("key longitude{:double} latitude{:double} radius{:double} <M | KM | FT | MI>{=unit} \
+                 [WITHCOORD] [WITHDIST] [WITHHASH] [COUNT count [ANY{@6.2.0}]]{=count-block} [ASC | \
+                 DESC]{=order} [STORE key{=storekey} | STOREDIST key{=storedistkey}]{=store}")
         .deprecated(
             "6.2.0",
             "`GEOSEARCH` and `GEOSEARCHSTORE` with the `BYRADIUS` argument",
@@ -78,10 +78,9 @@ pub const COMMANDS: &[Command] = &[
         ..RADIUS
     }
     .named("georadius_ro", georadius_ro)
-    .syntax(
-        "key longitude latitude radius <M | KM | FT | MI> [WITHCOORD] [WITHDIST] [WITHHASH] \
-         [COUNT count [ANY]] [ASC | DESC]",
-    )
+    .syntax("key longitude{:double} latitude{:double} radius{:double} <M | KM | FT | MI>{=unit} \
+                 [WITHCOORD] [WITHDIST] [WITHHASH] [COUNT count [ANY{@6.2.0}]]{=count-block} [ASC | \
+                 DESC]{=order}")
     .deprecated("6.2.0", "`GEOSEARCH` with the `BYRADIUS` argument"),
     Command {
         arity: -5,
@@ -93,10 +92,9 @@ pub const COMMANDS: &[Command] = &[
         stored_at("STORE", 5),
         stored_at("STOREDIST", 5),
     ])
-    .syntax(
-        "key member radius <M | KM | FT | MI> [WITHCOORD] [WITHDIST] [WITHHASH] \
-             [COUNT count [ANY]] [ASC | DESC] [STORE storekey | STOREDIST storedistkey]",
-    )
+    .syntax("key member radius{:double} <M | KM | FT | MI>{=unit} [WITHCOORD] [WITHDIST] [WITHHASH] \
+                 [COUNT count [ANY]]{=count-block} [ASC | DESC]{=order} [STORE key{=storekey} | STOREDIST \
+                 key{=storedistkey}]{=store}")
     .deprecated(
         "6.2.0",
         "`GEOSEARCH` and `GEOSEARCHSTORE` with the `BYRADIUS` and `FROMMEMBER` arguments",
@@ -108,10 +106,8 @@ pub const COMMANDS: &[Command] = &[
         ..RADIUS
     }
     .named("georadiusbymember_ro", georadiusbymember_ro)
-    .syntax(
-        "key member radius <M | KM | FT | MI> [WITHCOORD] [WITHDIST] [WITHHASH] \
-         [COUNT count [ANY]] [ASC | DESC]",
-    )
+    .syntax("key member radius{:double} <M | KM | FT | MI>{=unit} [WITHCOORD] [WITHDIST] [WITHHASH] \
+                 [COUNT count [ANY]]{=count-block} [ASC | DESC]{=order}")
     .deprecated(
         "6.2.0",
         "`GEOSEARCH` with the `BYRADIUS` and `FROMMEMBER` arguments",
@@ -124,11 +120,11 @@ pub const COMMANDS: &[Command] = &[
             AREA,
             "Returns the places within a circle or a box.",
         )
-        .syntax(
-            "key <FROMMEMBER member | FROMLONLAT longitude latitude> \
-             <BYRADIUS radius <M | KM | FT | MI> | BYBOX width height <M | KM | FT | MI>> \
-             [ASC | DESC] [COUNT count [ANY]] [WITHCOORD] [WITHDIST] [WITHHASH]",
-        )
+        .syntax("key <FROMMEMBER member | FROMLONLAT <longitude{:double} \
+                 latitude{:double}>{=fromlonlat}>{=from} <<BYRADIUS radius{:double} <M | KM | FT | \
+                 MI>{=unit}>{=circle} | <BYBOX width{:double} height{:double} <M | KM | FT | \
+                 MI>{=unit}>{=box}>{=by} [ASC | DESC]{=order} [COUNT count [ANY]]{=count-block} \
+                 [WITHCOORD] [WITHDIST] [WITHHASH]")
         .history(&[("7.0.0", "Added support for uppercase unit names.")]),
     Command::new("geosearchstore", -8, geosearchstore)
         .flags(WRITE | DENYOOM)
@@ -143,11 +139,11 @@ pub const COMMANDS: &[Command] = &[
             AREA,
             "Stores the places within a circle or a box as a sorted set.",
         )
-        .syntax(
-            "destination source <FROMMEMBER member | FROMLONLAT longitude latitude> \
-             <BYRADIUS radius <M | KM | FT | MI> | BYBOX width height <M | KM | FT | MI>> \
-             [ASC | DESC] [COUNT count [ANY]] [STOREDIST]",
-        )
+        .syntax("destination source <FROMMEMBER member | FROMLONLAT <longitude{:double} \
+                 latitude{:double}>{=fromlonlat}>{=from} <<BYRADIUS radius{:double} <M | KM | FT | \
+                 MI>{=unit}>{=circle} | <BYBOX width{:double} height{:double} <M | KM | FT | \
+                 MI>{=unit}>{=box}>{=by} [ASC | DESC]{=order} [COUNT count [ANY]]{=count-block} \
+                 [STOREDIST]")
         .history(&[("7.0.0", "Added support for uppercase unit names.")]),
 ];
 

@@ -86,7 +86,7 @@ pub const COMMANDS: &[Command] = &[
             "O(1)",
             "Adds to the floating-point number in a field of a hash, 0 when it is absent.",
         )
-        .syntax("key field increment-float"),
+        .syntax("key field increment{:double}"),
     Command::new("hkeys", 2, hkeys)
         .flags(READONLY)
         .categories(CAT_HASH)
@@ -128,7 +128,7 @@ pub const COMMANDS: &[Command] = &[
             "O(N) where N is the number of fields",
             "Sets several fields of a hash.",
         )
-        .syntax("key <field value> [field value ...]")
+        .syntax("key <field value>{=data} ...")
         .deprecated("4.0.0", "`HSET` with multiple field-value pairs"),
     Command::new("hrandfield", -2, hrandfield)
         .flags(READONLY)
@@ -140,7 +140,7 @@ pub const COMMANDS: &[Command] = &[
             "O(N) where N is the number of fields returned",
             "Returns random fields of a hash.",
         )
-        .syntax("key [count [WITHVALUES]]")
+        .syntax("key [count [WITHVALUES]]{=options}")
         .tips(&["nondeterministic_output"]),
     Command::new("hscan", -3, hscan)
         .flags(READONLY)
@@ -165,7 +165,7 @@ pub const COMMANDS: &[Command] = &[
             "O(1) for each field",
             "Sets fields of a hash, which is created if need be.",
         )
-        .syntax("key <field value> [field value ...]")
+        .syntax("key <field value>{=data} ...")
         .history(&[("4.0.0", "Accepts multiple `field` and `value` arguments.")]),
     Command::new("hsetnx", 4, hsetnx)
         .flags(WRITE | DENYOOM | FAST)

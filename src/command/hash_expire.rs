@@ -11,14 +11,14 @@ use crate::keyspace::{Key, Ttl};
 use crate::types::{HashMut, HashView, Kind};
 
 const EXPIRE_SYNTAX: [&str; 4] = [
-    "key seconds [NX | XX | GT | LT] FIELDS <numfields field [field ...]>",
-    "key milliseconds [NX | XX | GT | LT] FIELDS <numfields field [field ...]>",
-    "key unix-time-seconds [NX | XX | GT | LT] FIELDS <numfields field [field ...]>",
-    "key unix-time-milliseconds [NX | XX | GT | LT] FIELDS <numfields field [field ...]>",
+    "key seconds [NX | XX | GT | LT]{=condition} FIELDS <numfields field [field ...]>{=fields}",
+    "key milliseconds [NX | XX | GT | LT]{=condition} FIELDS <numfields field [field ...]>{=fields}",
+    "key unix-time-seconds [NX | XX | GT | LT]{=condition} FIELDS <numfields field [field ...]>{=fields}",
+    "key unix-time-milliseconds [NX | XX | GT | LT]{=condition} FIELDS <numfields field [field ...]>{=fields}",
 ];
 const UPDATED: &[KeySpec] = &[KeySpec::first(RW | UPDATE)];
 const READ: &[KeySpec] = &[KeySpec::first(RO | ACCESS)];
-const FIELDS_SYNTAX: &str = "key FIELDS <numfields field [field ...]>";
+const FIELDS_SYNTAX: &str = "key FIELDS <numfields field [field ...]>{=fields}";
 const PER_FIELD: &str = "O(N) where N is the number of fields given";
 
 /// The family's rows.
@@ -60,9 +60,8 @@ pub const COMMANDS: &[Command] = &[
             PER_FIELD,
             "Reads fields of a hash and sets or takes off their expiration.",
         )
-        .syntax(
-            "key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | PERSIST] FIELDS <numfields field [field ...]>",
-        ),
+        .syntax("key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds \
+                 | PERSIST]{=expiration} FIELDS <numfields field [field ...]>{=fields}"),
     Command::new("hsetex", -6, hsetex)
         .flags(WRITE | DENYOOM | FAST)
         .categories(CAT_HASH)
@@ -73,9 +72,9 @@ pub const COMMANDS: &[Command] = &[
             PER_FIELD,
             "Sets fields of a hash with an expiration, if all or none of them are there.",
         )
-        .syntax(
-            "key [FNX | FXX] [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL] FIELDS <numfields <field value> [field value ...]>",
-        ),
+        .syntax("key [FNX | FXX]{=condition} [EX seconds | PX milliseconds | EXAT unix-time-seconds | \
+                 PXAT unix-time-milliseconds | KEEPTTL]{=expiration} FIELDS <numfields <field \
+                 value>{=data} ...>{=fields}"),
 ];
 
 const fn setter(

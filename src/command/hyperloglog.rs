@@ -284,7 +284,7 @@ fn pfdebug(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErro
                 .iter()
                 .for_each(|&register| reply.int(register.into()));
         }
-        b"decode" => match value.decode()? {
+        b"decode" => match value.decode() {
             Some(text) => ctx.reply().bulk(text.as_bytes()),
             None => return Err(CommandError::text("ERR HLL encoding is not sparse")),
         },

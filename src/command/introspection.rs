@@ -95,7 +95,9 @@ pub const COMMANDS: &[Command] = &[Command::new("command", -1, command)
                 "O(N) where N is the total number of Redis commands",
                 "Returns a list of command names.",
             )
-            .syntax("[FILTERBY <MODULE module-name | ACLCAT category | PATTERN pattern>]")
+            .syntax(
+                "[FILTERBY <MODULE module-name | ACLCAT category | PATTERN pattern>{=filterby}]",
+            )
             .tips(&["nondeterministic_output_order"]),
     ])];
 
@@ -374,31 +376,47 @@ fn reply_arguments(reply: &mut Reply, arguments: &[Argument], key_indexes: &mut 
         .map(|(_, name)| *name)
         .collect();
         let is_key = argument.kind == Kind::Key;
-        let fields = 2
-            + usize::from(!composed)
-            + usize::from(is_key)
-            + usize::from(argument.token.is_some())
-            + usize::from(!flags.is_empty())
-            + usize::from(composed);
-        reply.map(fields);
+        let in_order = is_key.then(|| {
+            let index = key_indexes.start;
+            key_indexes.start = (index + 1).min(key_indexes.end - 1).max(index);
+            index
+        });
+        let key_spec = argument.key_spec.or(in_order);
+        let optional = [
+            !composed,
+            key_spec.is_some(),
+            argument.token.is_some(),
+            argument.since.is_some(),
+            argument.deprecated_since.is_some(),
+            !flags.is_empty(),
+            composed,
+        ];
+        reply.map(2 + optional.iter().filter(|&&there| there).count());
         word(reply, "name");
         word(reply, &argument.name);
         word(reply, "type");
         word(reply, argument.kind.name());
         if !composed {
             word(reply, "display_text");
-            word(reply, &argument.name);
+            word(reply, &argument.display);
         }
-        if is_key {
+        if let Some(index) = key_spec {
             word(reply, "key_spec_index");
-            reply.int(key_indexes.start);
-            if key_indexes.start + 1 < key_indexes.end {
-                key_indexes.start += 1;
-            }
+            reply.int(index);
         }
         if let Some(token) = &argument.token {
             word(reply, "token");
             word(reply, token);
+        }
+        let versions = [
+            ("since", &argument.since),
+            ("deprecated_since", &argument.deprecated_since),
+        ];
+        for (name, version) in versions {
+            if let Some(version) = version {
+                word(reply, name);
+                word(reply, version);
+            }
         }
         if !flags.is_empty() {
             word(reply, "flags");

@@ -33,7 +33,7 @@ pub const COMMANDS: &[Command] = &[
             "O(N) where N is the number of elements before the pivot",
             "Puts an element before or after another one of a list.",
         )
-        .syntax("key <BEFORE | AFTER> pivot element"),
+        .syntax("key <BEFORE | AFTER>{=where} pivot element"),
     Command::new("llen", 2, llen)
         .flags(READONLY | FAST)
         .categories(CAT_LIST)
@@ -55,7 +55,7 @@ pub const COMMANDS: &[Command] = &[
             "O(N+M) where N is the number of keys and M that of the elements removed",
             "Removes elements at an end of the first list that is not empty.",
         )
-        .syntax("numkeys key [key ...] <LEFT | RIGHT> [COUNT count]"),
+        .syntax("numkeys key [key ...] <LEFT | RIGHT>{=where} [COUNT count]"),
     Command::new("lpop", -2, lpop)
         .flags(WRITE | FAST)
         .categories(CAT_LIST)
@@ -66,7 +66,7 @@ pub const COMMANDS: &[Command] = &[
             "O(N) where N is the number of elements removed",
             "Removes elements at the head of a list.",
         )
-        .syntax("key [count]")
+        .syntax("key [count{@6.2.0}]")
         .history(&[("6.2.0", "Added the `count` argument.")]),
     Command::new("lpos", -3, lpos)
         .flags(READONLY)
@@ -78,7 +78,7 @@ pub const COMMANDS: &[Command] = &[
             "O(N) where N is the number of elements compared",
             "Finds the indices of elements of a list.",
         )
-        .syntax("key element [RANK rank] [COUNT num-matches] [MAXLEN len]"),
+        .syntax("key element [RANK rank{:integer}] [COUNT num-matches{:integer}] [MAXLEN len]"),
     Command::new("lpush", -3, lpush)
         .flags(WRITE | DENYOOM | FAST)
         .categories(CAT_LIST)
@@ -113,7 +113,7 @@ pub const COMMANDS: &[Command] = &[
             "O(log S+N) where S is the start index and N the number of elements read",
             "Reads a range of a list.",
         )
-        .syntax("key start stop"),
+        .syntax("key start stop{:integer}"),
     Command::new("lrem", 4, lrem)
         .flags(WRITE)
         .categories(CAT_LIST)
@@ -146,7 +146,7 @@ pub const COMMANDS: &[Command] = &[
             "O(N) where N is the number of elements removed",
             "Removes the elements of a list outside of a range.",
         )
-        .syntax("key start stop"),
+        .syntax("key start stop{:integer}"),
     Command::new("rpop", -2, rpop)
         .flags(WRITE | FAST)
         .categories(CAT_LIST)
@@ -157,7 +157,7 @@ pub const COMMANDS: &[Command] = &[
             "O(N) where N is the number of elements removed",
             "Removes elements at the tail of a list.",
         )
-        .syntax("key [count]")
+        .syntax("key [count{@6.2.0}]")
         .history(&[("6.2.0", "Added the `count` argument.")]),
     Command::new("rpush", -3, rpush)
         .flags(WRITE | DENYOOM | FAST)
@@ -193,7 +193,7 @@ pub const COMMANDS: &[Command] = &[
             "O(N+M) where N is the number of keys and M that of the elements removed",
             "Removes elements at an end of the first list that is not empty; waits for one.",
         )
-        .syntax("timeout-float numkeys key [key ...] <LEFT | RIGHT> [COUNT count]"),
+        .syntax("timeout{:double} numkeys key [key ...] <LEFT | RIGHT>{=where} [COUNT count]"),
     Command::new("blpop", -3, blpop)
         .flags(WRITE | BLOCKING)
         .categories(CAT_LIST | CAT_BLOCKING)
@@ -204,7 +204,7 @@ pub const COMMANDS: &[Command] = &[
             "O(N) where N is the number of keys",
             "Removes the first element of the first list that is not empty; waits for one.",
         )
-        .syntax("key [key ...] timeout-float")
+        .syntax("key [key ...] timeout{:double}")
         .history(&[(
             "6.0.0",
             "`timeout` is interpreted as a double instead of an integer.",
@@ -219,7 +219,7 @@ pub const COMMANDS: &[Command] = &[
             "O(N) where N is the number of keys",
             "Removes the last element of the first list that is not empty; waits for one.",
         )
-        .syntax("key [key ...] timeout-float")
+        .syntax("key [key ...] timeout{:double}")
         .history(&[(
             "6.0.0",
             "`timeout` is interpreted as a double instead of an integer.",

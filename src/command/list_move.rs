@@ -29,7 +29,7 @@ pub const COMMANDS: &[Command] = &[
             "O(1)",
             "Moves an element from an end of a list to an end of another.",
         )
-        .syntax("source destination <LEFT | RIGHT> <LEFT | RIGHT>"),
+        .syntax("source destination <LEFT | RIGHT>{=wherefrom} <LEFT | RIGHT>{=whereto}"),
     Command::new("rpoplpush", 3, rpoplpush)
         .flags(WRITE | DENYOOM)
         .categories(CAT_LIST)
@@ -52,7 +52,7 @@ pub const COMMANDS: &[Command] = &[
             "O(1)",
             "Moves an element from an end of a list to an end of another; waits for one.",
         )
-        .syntax("source destination <LEFT | RIGHT> <LEFT | RIGHT> timeout-float"),
+        .syntax("source destination <LEFT | RIGHT>{=wherefrom} <LEFT | RIGHT>{=whereto} timeout{:double}"),
     Command::new("brpoplpush", 4, brpoplpush)
         .flags(WRITE | DENYOOM | BLOCKING)
         .categories(CAT_LIST | CAT_BLOCKING)
@@ -63,7 +63,7 @@ pub const COMMANDS: &[Command] = &[
             "O(1)",
             "Moves the last element of a list to the head of another; waits for one.",
         )
-        .syntax("source destination timeout-float")
+        .syntax("source destination timeout{:double}")
         .history(&[(
             "6.0.0",
             "`timeout` is interpreted as a double instead of an integer.",
@@ -80,7 +80,8 @@ pub const COMMANDS: &[Command] = &[
             "Moves elements from an end of a list to an end of another; waits for them.",
         )
         .syntax(
-            "source destination <LEFT | RIGHT> <LEFT | RIGHT> timeout-float [<COUNT count | EXACTLY exactly-int> <OBO | BULK>]",
+            "source destination <LEFT | RIGHT>{=wherefrom} <LEFT | RIGHT>{=whereto} timeout{:double} \
+             [<COUNT count | EXACTLY exactly{:integer}>{=mode} <OBO | BULK>{=order}]",
         ),
     Command::new("lmovem", -5, lmovem)
         .flags(WRITE | DENYOOM)
@@ -93,7 +94,7 @@ pub const COMMANDS: &[Command] = &[
             "Moves elements from an end of a list to an end of another.",
         )
         .syntax(
-            "source destination <LEFT | RIGHT> <LEFT | RIGHT> [<COUNT count | EXACTLY exactly-int> <OBO | BULK>]",
+            "source destination <LEFT | RIGHT>{=wherefrom} <LEFT | RIGHT>{=whereto} [<COUNT count | EXACTLY exactly{:integer}>{=mode} <OBO | BULK>{=order}]",
         ),
 ];
 

@@ -30,8 +30,9 @@ pub const COMMANDS: &[Command] = &[Command::new("migrate", -6, migrate)
         "Moves keys to another server.",
     )
     .syntax(
-        "host port <key | \"\"> destination-db timeout [COPY] [REPLACE] [AUTH password | AUTH2 <username password>] \
-         [KEYS key [key ...]]",
+        "host port <key | \"\"{=empty-string}>{=key-selector} destination-db timeout \
+                 [COPY{@3.0.0}] [REPLACE{@3.0.0}] [AUTH password{=auth @4.0.7} | AUTH2 <username \
+                 password>{=auth2 @6.0.0}]{=authentication} [KEYS key{=keys @3.0.6} [key ...]]",
     )
     .history(&[
         ("3.0.0", "Added the `COPY` and `REPLACE` options."),

@@ -26,7 +26,7 @@ pub const COMMANDS: &[Command] = &[
             "O(1)",
             "Asynchronously saves the database(s) to disk.",
         )
-        .syntax("[SCHEDULE]")
+        .syntax("[SCHEDULE{@3.2.2}]")
         .history(&[("3.2.2", "Added the `SCHEDULE` option.")]),
     Command::new("lastsave", 1, lastsave)
         .flags(LOADING | STALE | FAST)
@@ -46,7 +46,7 @@ pub const COMMANDS: &[Command] = &[
             "O(N) when saving, where N is the total number of keys in all databases when saving data, otherwise O(1)",
             "Synchronously saves the database(s) to disk and shuts down the Redis server.",
         )
-        .syntax("[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]")
+        .syntax("[NOSAVE | SAVE]{=save-selector} [NOW{@7.0.0}] [FORCE{@7.0.0}] [ABORT{@7.0.0}]")
         .history(&[("7.0.0", "Added the `NOW`, `FORCE` and `ABORT` modifiers.")]),
 ];
 

@@ -24,7 +24,7 @@ pub const COMMANDS: &[Command] = &[
             "O(1)",
             "Configures a server as replica of another, or promotes it to a master.",
         )
-        .syntax("<host port | NO ONE>"),
+        .syntax("<<host port>{=host-port} | <NO ONE>{=no-one}>{=args}"),
     Command::new("slaveof", 3, replicaof)
         .flags(ADMIN | NOSCRIPT | STALE | NO_ASYNC_LOADING)
         .categories(CAT_ADMIN | CAT_DANGEROUS)
@@ -34,7 +34,7 @@ pub const COMMANDS: &[Command] = &[
             "O(1)",
             "Sets a Redis server as a replica of another, or promotes it to being a master.",
         )
-        .syntax("<host port | NO ONE>")
+        .syntax("<<host port>{=host-port} | <NO ONE>{=no-one}>{=args}")
         .deprecated("5.0.0", "`REPLICAOF`"),
     Command::new("role", 1, role)
         .flags(NOSCRIPT | LOADING | STALE | FAST)
@@ -73,7 +73,7 @@ pub const COMMANDS: &[Command] = &[
             "O(1)",
             "Starts a coordinated failover from a server to one of its replicas.",
         )
-        .syntax("[TO host port [FORCE]] [ABORT] [TIMEOUT milliseconds]"),
+        .syntax("[TO <host port [FORCE]>{=target}] [ABORT] [TIMEOUT milliseconds]"),
     Command::new("replconf", -1, replconf)
         .flags(ADMIN | NOSCRIPT | LOADING | STALE | ALLOW_BUSY | SYSCMD)
         .categories(CAT_ADMIN | CAT_DANGEROUS)

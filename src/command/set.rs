@@ -61,7 +61,7 @@ pub const COMMANDS: &[Command] = &[
             "O(N) where N is the number of members of all sets",
             "Counts the members of the first set that no other set has.",
         )
-        .syntax("numkeys key [key ...] [LIMIT limit-int]"),
+        .syntax("numkeys key [key ...] [LIMIT limit{:integer}]"),
     Command::new("sdiffstore", -3, sdiffstore)
         .flags(WRITE | DENYOOM)
         .categories(CAT_SET)
@@ -95,7 +95,7 @@ pub const COMMANDS: &[Command] = &[
             "O(N*M) where N is the size of the smallest set and M the number of sets",
             "Counts the members that all sets have.",
         )
-        .syntax("numkeys key [key ...] [LIMIT limit-int]"),
+        .syntax("numkeys key [key ...] [LIMIT limit{:integer}]"),
     Command::new("sinterstore", -3, sinterstore)
         .flags(WRITE | DENYOOM)
         .categories(CAT_SET)
@@ -167,7 +167,7 @@ pub const COMMANDS: &[Command] = &[
             "O(1) without a count, else O(N) where N is the count",
             "Removes random members of a set and returns them.",
         )
-        .syntax("key [count]")
+        .syntax("key [count{@3.2.0}]")
         .history(&[("3.2.0", "Added the `count` argument.")])
         .tips(&["nondeterministic_output"]),
     Command::new("srandmember", -2, srandmember)
@@ -180,7 +180,7 @@ pub const COMMANDS: &[Command] = &[
             "O(1) without a count, else O(N) where N is the absolute count",
             "Returns random members of a set.",
         )
-        .syntax("key [count]")
+        .syntax("key [count{@2.6.0}]")
         .history(&[("2.6.0", "Added the optional `count` argument.")])
         .tips(&["nondeterministic_output"]),
     Command::new("srem", -3, srem)
@@ -230,7 +230,7 @@ pub const COMMANDS: &[Command] = &[
             "O(N) where N is the number of members of all sets",
             "Counts the members that any of the sets has.",
         )
-        .syntax("numkeys key [key ...] [APPROX] [LIMIT limit-int]"),
+        .syntax("numkeys key [key ...] [APPROX] [LIMIT limit{:integer}]"),
     Command::new("sunionstore", -3, sunionstore)
         .flags(WRITE | DENYOOM)
         .categories(CAT_SET)

@@ -29,10 +29,8 @@ pub const COMMANDS: &[Command] = &[
             COMPLEXITY,
             "Sorts a list, a set or a sorted set, for the reply or into a list.",
         )
-        .syntax(
-            "key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] [ASC | DESC] [ALPHA] \
-             [STORE destination]",
-        ),
+        .syntax("key [BY pattern{=by-pattern #1}] [LIMIT <offset count>{=limit}] [GET pattern{=get-pattern #1} \
+             [GET pattern ...]] [ASC | DESC]{=order} [ALPHA{=sorting}] [STORE destination{#2}]"),
     Command::new("sort_ro", -2, sort_ro)
         .flags(READONLY | MOVABLE_KEYS)
         .categories(CAT_SET | CAT_SORTEDSET | CAT_LIST | CAT_DANGEROUS)
@@ -43,9 +41,8 @@ pub const COMMANDS: &[Command] = &[
             COMPLEXITY,
             "Sorts a list, a set or a sorted set for the reply.",
         )
-        .syntax(
-            "key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] [ASC | DESC] [ALPHA]",
-        ),
+        .syntax("key [BY pattern{=by-pattern #1}] [LIMIT <offset count>{=limit}] [GET pattern{=get-pattern #1} \
+             [GET pattern ...]] [ASC | DESC]{=order} [ALPHA{=sorting}]"),
 ];
 
 const COMPLEXITY: &str =

@@ -25,10 +25,9 @@ pub const COMMANDS: &[Command] = &[
             "O(1), and O(N) for trimming where N is the number of entries evicted",
             "Appends an entry to a stream, which is created if need be.",
         )
-        .syntax(
-            "key [NOMKSTREAM] [KEEPREF | DELREF | ACKED] [<MAXLEN | MINID> [= | ~] threshold [LIMIT count]] <* | id> field value \
-             [field value ...]",
-        )
+        .syntax("key [NOMKSTREAM{@6.2.0}] [KEEPREF | DELREF | ACKED]{=condition @8.2.0} [<MAXLEN | \
+             MINID{@6.2.0}>{=strategy} [={=equal} | ~{=approximately}]{=operator} threshold{:string} [LIMIT \
+             count{@6.2.0}]]{=trim} <*{=auto-id} | id>{=id-selector} <field value>{=data} ...")
         .history(&[
             (
                 "6.2.0",
@@ -51,7 +50,8 @@ pub const COMMANDS: &[Command] = &[
             "O(N) where N is the number of entries evicted",
             "Removes entries from the beginning of a stream.",
         )
-        .syntax("key <MAXLEN | MINID> [= | ~] threshold [LIMIT count] [KEEPREF | DELREF | ACKED]")
+        .syntax("key <<MAXLEN | MINID{@6.2.0}>{=strategy} [={=equal} | ~{=approximately}]{=operator} \
+             threshold{:string} [LIMIT count{@6.2.0}] [KEEPREF | DELREF | ACKED]{=condition @8.2.0}>{=trim}")
         .history(&[
             (
                 "6.2.0",
@@ -79,7 +79,7 @@ pub const COMMANDS: &[Command] = &[
             "O(log S+N) where S is the number of blocks and N that of the entries returned",
             "Reads the entries of a range of ids.",
         )
-        .syntax("key start end [COUNT count]"),
+        .syntax("key start{:string} end{:string} [COUNT count]"),
     RANGE
         .named("xrevrange", xrevrange)
         .doc(
@@ -88,7 +88,7 @@ pub const COMMANDS: &[Command] = &[
             "O(log S+N) where S is the number of blocks and N that of the entries returned",
             "Reads the entries of a range of ids, the last first.",
         )
-        .syntax("key end start [COUNT count]"),
+        .syntax("key end{:string} start{:string} [COUNT count]"),
     Command::new("xdel", -3, xdel)
         .flags(WRITE | FAST)
         .categories(CAT_STREAM)
@@ -110,7 +110,7 @@ pub const COMMANDS: &[Command] = &[
             "O(log S+G) for each id, where S is the number of blocks and G that of groups",
             "Removes entries of a stream, minding what consumer groups have of them.",
         )
-        .syntax("key [KEEPREF | DELREF | ACKED] IDS numids id [id ...]"),
+        .syntax("key [KEEPREF | DELREF | ACKED]{=condition} IDS <numids{:integer} id [id ...]>{=ids}"),
     Command::new("xsetid", -3, xsetid)
         .flags(WRITE | DENYOOM | FAST)
         .categories(CAT_STREAM)
@@ -121,7 +121,8 @@ pub const COMMANDS: &[Command] = &[
             "O(1)",
             "Sets the last id of a stream; replication uses it.",
         )
-        .syntax("key last-id [ENTRIESADDED entries-added] [MAXDELETEDID max-deleted-id]")
+        .syntax("key last-id [ENTRIESADDED entries-added{:integer @7.0.0}] [MAXDELETEDID \
+                 max-deleted-id{@7.0.0}]")
         .history(&[(
             "7.0.0",
             "Added the `entries_added` and `max_deleted_entry_id` arguments.",

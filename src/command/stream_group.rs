@@ -31,7 +31,8 @@ pub const COMMANDS: &[Command] = &[
                 .flags(WRITE | DENYOOM)
                 .keys(&[KeySpec::range(2, 0, 1, RW | INSERT)])
                 .doc(Group::Stream, "5.0.0", "O(1)", "Makes a consumer group.")
-                .syntax("key group <id | $> [MKSTREAM] [ENTRIESREAD entriesread]")
+                .syntax("key group <id | ${=new-id}>{=id-selector} [MKSTREAM] [ENTRIESREAD \
+                 entries-read{=entriesread :integer}]")
                 .history(&[("7.0.0", "Added the `entries_read` named argument.")]),
             CHANGE
                 .named("createconsumer", create_consumer)
@@ -86,7 +87,8 @@ pub const COMMANDS: &[Command] = &[
                     "O(1)",
                     "Sets the last entry that a group has delivered.",
                 )
-                .syntax("key group <id | $> [ENTRIESREAD entriesread]")
+                .syntax("key group <id | ${=new-id}>{=id-selector} [ENTRIESREAD entries-read{=entriesread \
+                 :integer}]")
                 .history(&[("7.0.0", "Added the optional `entries_read` argument.")]),
         ]),
     Command::new("xack", -4, xack)
@@ -110,7 +112,7 @@ pub const COMMANDS: &[Command] = &[
             "O(log N) for each id, where N is the number of pending entries",
             "Acknowledges entries that a group delivered, and removes them.",
         )
-        .syntax("key group [KEEPREF | DELREF | ACKED] IDS numids id [id ...]"),
+        .syntax("key group [KEEPREF | DELREF | ACKED]{=condition} IDS <numids{:integer} id [id ...]>{=ids}"),
     Command::new("xpending", -3, xpending)
         .flags(READONLY)
         .categories(CAT_STREAM)
@@ -121,7 +123,8 @@ pub const COMMANDS: &[Command] = &[
             "O(N) where N is the number of entries looked at, or of consumers",
             "Lists the entries that a group delivered and that are not acknowledged.",
         )
-        .syntax("key group [[IDLE min-idle-time] start end count [consumer]]")
+        .syntax("key group [[IDLE min-idle-time{:integer @6.2.0}] start{:string} end{:string} count \
+                 [consumer]]{=filters}")
         .history(&[(
             "6.2.0",
             "Added the `IDLE` option and exclusive range intervals.",
@@ -137,10 +140,8 @@ pub const COMMANDS: &[Command] = &[
             "O(log N) for each id, where N is the number of pending entries",
             "Takes pending entries over for a consumer.",
         )
-        .syntax(
-            "key group consumer min-idle-time id [id ...] [IDLE ms] [TIME unix-time-milliseconds] [RETRYCOUNT count] [FORCE] \
-             [JUSTID] [LASTID lastid]",
-        )
+        .syntax("key group consumer min-idle-time id [id ...] [IDLE ms{:integer}] [TIME \
+                 unix-time-milliseconds] [RETRYCOUNT count] [FORCE] [JUSTID] [LASTID lastid]")
         .tips(&["nondeterministic_output"]),
     Command::new("xautoclaim", -6, xautoclaim)
         .flags(WRITE | FAST)
@@ -152,7 +153,7 @@ pub const COMMANDS: &[Command] = &[
             "O(1) if COUNT is small",
             "Takes over pending entries that nobody touched for a time.",
         )
-        .syntax("key group consumer min-idle-time start [COUNT count] [JUSTID]")
+        .syntax("key group consumer min-idle-time start{:string} [COUNT count] [JUSTID]")
         .history(&[(
             "7.0.0",
             "Added an element to the reply array, containing deleted entries the command cleared from the PEL",

@@ -57,7 +57,7 @@ pub const COMMANDS: &[Command] = &[Command::new("xinfo", -2, help)
                 "O(1), with FULL O(N) where N is what is listed",
                 "Describes a stream.",
             )
-            .syntax("key [FULL [COUNT count]]")
+            .syntax("key [FULL [COUNT count]]{=full-block}")
             .history(&[
                 ("6.0.0", "Added the `FULL` modifier."),
                 (

@@ -28,7 +28,7 @@ pub const COMMANDS: &[Command] = &[
             "O(N) where N is the number of entries returned",
             "Reads the entries of streams behind ids; waits for them.",
         )
-        .syntax("[COUNT count] [BLOCK milliseconds] STREAMS key [key ...] id [id ...]"),
+        .syntax("[COUNT count] [BLOCK milliseconds] STREAMS <key [key ...] id [id ...]>{=streams}"),
     Command::new("xreadgroup", -7, xreadgroup)
         .flags(WRITE | BLOCKING | MOVABLE_KEYS)
         .categories(CAT_STREAM | CAT_BLOCKING)
@@ -43,8 +43,8 @@ pub const COMMANDS: &[Command] = &[
             "Delivers entries of streams to a consumer of a group; waits for them.",
         )
         .syntax(
-            "GROUP group consumer [COUNT count] [BLOCK milliseconds] [CLAIM min-idle-time] [NOACK] STREAMS key [key ...] id \
-             [id ...]",
+            "GROUP <group consumer>{=group-block} [COUNT count] [BLOCK milliseconds] [CLAIM \
+             min-idle-time{:integer @8.4.0}] [NOACK] STREAMS <key [key ...] id [id ...]>{=streams}",
         )
         .history(&[("8.4.0", "Added the `CLAIM` option.")]),
 ];

@@ -56,9 +56,8 @@ pub const COMMANDS: &[Command] = &[
             "O(1) for IFEQ/IFNE, O(N) for IFDEQ/IFDNE where N is the length of the string value.",
             "Deletes a key if its value, or the digest of that, is the one given, or is not.",
         )
-        .syntax(
-            "key [IFEQ ifeq-value | IFNE ifne-value | IFDEQ ifdeq-digest | IFDNE ifdne-digest]",
-        ),
+        .syntax("key [IFEQ value{=ifeq-value} | IFNE value{=ifne-value} | IFDEQ digest{=ifdeq-digest} | IFDNE \
+             digest{=ifdne-digest}]{=condition}"),
     Command::new("digest", 2, digest::digest)
         .flags(READONLY | FAST)
         .categories(CAT_STRING)
@@ -98,9 +97,8 @@ pub const COMMANDS: &[Command] = &[
             "O(1)",
             "Reads a string and changes the expiration of its key.",
         )
-        .syntax(
-            "key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | PERSIST]",
-        ),
+        .syntax("key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds \
+                 | PERSIST]{=expiration}"),
     Command::new("getrange", 4, getrange)
         .flags(READONLY)
         .categories(CAT_STRING)
@@ -156,7 +154,7 @@ pub const COMMANDS: &[Command] = &[
             "O(1)",
             "Adds a floating-point number to the number that a string holds; an absent key counts as 0.",
         )
-        .syntax("key increment-float"),
+        .syntax("key increment{:double}"),
     Command::new("increx", -2, increx::increx)
         .flags(WRITE | DENYOOM | FAST)
         .categories(CAT_STRING)
@@ -167,10 +165,9 @@ pub const COMMANDS: &[Command] = &[
             "O(1)",
             "Adds a number within bounds to the number that a string holds, and sets when its key expires.",
         )
-        .syntax(
-            "key [BYFLOAT increment-float | BYINT increment] [SATURATE] [LBOUND lowerbound] [UBOUND upperbound] \
-             [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | PERSIST] [ENX]",
-        ),
+        .syntax("key [BYFLOAT increment{:double} | BYINT increment]{=increment} [SATURATE] [LBOUND lowerbound] \
+             [UBOUND upperbound] [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT \
+             unix-time-milliseconds | PERSIST]{=expiration} [ENX]"),
     Command::new("lcs", -3, lcs::lcs)
         .flags(READONLY)
         .categories(CAT_STRING)
@@ -204,7 +201,7 @@ pub const COMMANDS: &[Command] = &[
             "O(N) where N is the number of keys",
             "Writes several strings at once.",
         )
-        .syntax("<key value> [<key value> ...]")
+        .syntax("<key value>{=data} ...")
         .tips(&["request_policy:multi_shard", "response_policy:all_succeeded"]),
     Command::new("msetex", -4, msetex)
         .flags(WRITE | DENYOOM | MOVABLE_KEYS)
@@ -225,10 +222,8 @@ pub const COMMANDS: &[Command] = &[
             "O(N) where N is the number of keys to set.",
             "Writes several strings at once that expire together.",
         )
-        .syntax(
-            "numkeys <key value> [<key value> ...] [NX | XX] [EX seconds | PX milliseconds | \
-             EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL]",
-        )
+        .syntax("numkeys <key value>{=data} ... [NX | XX]{=condition} [EX seconds | PX milliseconds | EXAT \
+             unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL]{=expiration}")
         .tips(&["request_policy:multi_shard", "response_policy:all_succeeded"]),
     Command::new("msetnx", -3, msetnx)
         .flags(WRITE | DENYOOM)
@@ -240,7 +235,7 @@ pub const COMMANDS: &[Command] = &[
             "O(N) where N is the number of keys",
             "Writes several strings at once if none of the keys exists.",
         )
-        .syntax("<key value> [<key value> ...]"),
+        .syntax("<key value>{=data} ..."),
     Command::new("psetex", 4, psetex)
         .flags(WRITE | DENYOOM)
         .categories(CAT_STRING)
@@ -264,10 +259,10 @@ pub const COMMANDS: &[Command] = &[
             "O(1)",
             "Writes a string, whatever the key held before.",
         )
-        .syntax(
-            "key value [NX | XX | IFEQ ifeq-value | IFNE ifne-value | IFDEQ ifdeq-digest | IFDNE ifdne-digest] [GET] [EX seconds | PX milliseconds | \
-             EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL]",
-        )
+        .syntax("key value [NX | XX | IFEQ value{=ifeq-value @8.4.0} | IFNE value{=ifne-value @8.4.0} | IFDEQ \
+             digest{=ifdeq-digest @8.4.0} | IFDNE digest{=ifdne-digest @8.4.0}]{=condition @2.6.12} \
+             [GET{@6.2.0}] [EX seconds{@2.6.12} | PX milliseconds{@2.6.12} | EXAT unix-time-seconds{@6.2.0} | \
+             PXAT unix-time-milliseconds{@6.2.0} | KEEPTTL{@6.0.0}]{=expiration}")
         .history(&[
             ("2.6.12", "Added the `EX`, `PX`, `NX` and `XX` options."),
             ("6.0.0", "Added the `KEEPTTL` option."),

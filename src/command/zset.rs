@@ -34,7 +34,10 @@ pub const COMMANDS: &[Command] = &[
             "O(log(N)) for each member, where N is the size of the sorted set",
             "Adds members to a sorted set, or changes their scores; creates it if need be.",
         )
-        .syntax("key [NX | XX] [GT | LT] [CH] [INCR] score member [score member ...]")
+        .syntax(
+            "key [NX | XX]{=condition @3.0.2} [GT | LT]{=comparison @6.2.0} [CH{=change @3.0.2}] \
+                 [INCR{=increment @3.0.2}] <score{:double} member>{=data} ...",
+        )
         .history(&[
             ("2.4.0", "Accepts multiple elements."),
             ("3.0.2", "Added the `XX`, `NX`, `CH` and `INCR` options."),
@@ -86,7 +89,7 @@ pub const COMMANDS: &[Command] = &[
             "O(N) where N is the number of members returned",
             "Returns random members of a sorted set.",
         )
-        .syntax("key [count [WITHSCORES]]")
+        .syntax("key [count [WITHSCORES]]{=options}")
         .tips(&["nondeterministic_output"]),
     Command::new("zrem", -3, zrem)
         .flags(WRITE | FAST)

@@ -68,9 +68,8 @@ pub const COMMANDS: &[Command] = &[
             OF_SMALLEST,
             "Returns the members that all sorted sets have.",
         )
-        .syntax(
-            "numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE <SUM | MIN | MAX | COUNT>] [WITHSCORES]",
-        )
+        .syntax("numkeys key [key ...] [WEIGHTS weight{:integer} [weight ...]] [AGGREGATE <SUM | MIN | MAX | \
+             COUNT{@8.8.0}>{=aggregate}] [WITHSCORES]")
         .history(&[("8.8.0", "Added the `COUNT` aggregate option.")]),
     READ.named("zintercard", zintercard)
         .doc(
@@ -79,7 +78,7 @@ pub const COMMANDS: &[Command] = &[
             "O(N*K) for K sets and N members in the smallest",
             "Counts the members that all sorted sets have.",
         )
-        .syntax("numkeys key [key ...] [LIMIT limit]"),
+        .syntax("numkeys key [key ...] [LIMIT limit{:integer}]"),
     STORE
         .named("zinterstore", zinterstore)
         .doc(
@@ -88,9 +87,8 @@ pub const COMMANDS: &[Command] = &[
             OF_SMALLEST,
             "Stores the members that all sorted sets have.",
         )
-        .syntax(
-            "destination numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE <SUM | MIN | MAX | COUNT>]",
-        )
+        .syntax("destination numkeys key [key ...] [WEIGHTS weight{:integer} [weight ...]] [AGGREGATE <SUM | MIN \
+             | MAX | COUNT{@8.8.0}>{=aggregate}]")
         .history(&[("8.8.0", "Added the `COUNT` aggregate option.")]),
     READ.named("zunion", zunion)
         .doc(
@@ -99,9 +97,8 @@ pub const COMMANDS: &[Command] = &[
             OF_ALL,
             "Returns the members that any of the sorted sets has.",
         )
-        .syntax(
-            "numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE <SUM | MIN | MAX | COUNT>] [WITHSCORES]",
-        )
+        .syntax("numkeys key [key ...] [WEIGHTS weight{:integer} [weight ...]] [AGGREGATE <SUM | MIN | MAX | \
+             COUNT{@8.8.0}>{=aggregate}] [WITHSCORES]")
         .history(&[("8.8.0", "Added the `COUNT` aggregate option.")]),
     STORE
         .named("zunionstore", zunionstore)
@@ -111,9 +108,8 @@ pub const COMMANDS: &[Command] = &[
             OF_ALL,
             "Stores the members that any of the sorted sets has.",
         )
-        .syntax(
-            "destination numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE <SUM | MIN | MAX | COUNT>]",
-        )
+        .syntax("destination numkeys key [key ...] [WEIGHTS weight{:integer} [weight ...]] [AGGREGATE <SUM | MIN \
+             | MAX | COUNT{@8.8.0}>{=aggregate}]")
         .history(&[("8.8.0", "Added the `COUNT` aggregate option.")]),
 ];
 

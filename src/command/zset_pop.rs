@@ -20,7 +20,7 @@ const WAIT: Command = Command::new("", -3, bzpopmin)
     .flags(WRITE | FAST | BLOCKING)
     .categories(CAT_SORTEDSET | CAT_BLOCKING)
     .keys(&[KeySpec::range(1, -2, 1, RW | ACCESS | DELETE)])
-    .syntax("key [key ...] timeout-float")
+    .syntax("key [key ...] timeout{:double}")
     .history(&[(
         "6.0.0",
         "`timeout` is interpreted as a double instead of an integer.",
@@ -46,7 +46,7 @@ pub const COMMANDS: &[Command] = &[
         OF_SEVERAL,
         "Removes and returns the first or last members of the first sorted set that has any; waits for one.",
     )
-    .syntax("timeout-float numkeys key [key ...] <MIN | MAX> [COUNT count]"),
+    .syntax("timeout{:double} numkeys key [key ...] <MIN | MAX>{=where} [COUNT count]"),
     WAIT.named("bzpopmax", bzpopmax).doc(
         Group::SortedSet,
         "5.0.0",
@@ -72,7 +72,7 @@ pub const COMMANDS: &[Command] = &[
         OF_SEVERAL,
         "Removes and returns the first or last members of the first sorted set that has any.",
     )
-    .syntax("numkeys key [key ...] <MIN | MAX> [COUNT count]"),
+    .syntax("numkeys key [key ...] <MIN | MAX>{=where} [COUNT count]"),
     POP.named("zpopmax", zpopmax).doc(
         Group::SortedSet,
         "5.0.0",

@@ -41,7 +41,7 @@ pub const COMMANDS: &[Command] = &[
             LOG,
             "Counts the members of a sorted set whose scores are within a range.",
         )
-        .syntax("key min max"),
+        .syntax("key min{:double} max{:double}"),
     COUNT
         .named("zlexcount", zlexcount)
         .doc(
@@ -58,7 +58,8 @@ pub const COMMANDS: &[Command] = &[
             LOG_AND_RANGE,
             "Returns the members of a sorted set within a range.",
         )
-        .syntax("key start stop [BYSCORE | BYLEX] [REV] [LIMIT offset count] [WITHSCORES]")
+        .syntax("key start{:string} stop [BYSCORE | BYLEX]{=sortby @6.2.0} [REV{@6.2.0}] [LIMIT <offset \
+                 count>{=limit @6.2.0}] [WITHSCORES]")
         .history(&[(
             "6.2.0",
             "Added the `REV`, `BYSCORE`, `BYLEX` and `LIMIT` options.",
@@ -70,7 +71,7 @@ pub const COMMANDS: &[Command] = &[
             LOG_AND_RANGE,
             "Returns the members of a sorted set between two strings.",
         )
-        .syntax("key min max [LIMIT offset count]")
+        .syntax("key min max [LIMIT <offset count>{=limit}]")
         .deprecated("6.2.0", "`ZRANGE` with the `BYLEX` argument"),
     READ.named("zrangebyscore", zrangebyscore)
         .doc(
@@ -79,7 +80,7 @@ pub const COMMANDS: &[Command] = &[
             LOG_AND_RANGE,
             "Returns the members of a sorted set whose scores are within a range.",
         )
-        .syntax("key min max [WITHSCORES] [LIMIT offset count]")
+        .syntax("key min{:double} max{:double} [WITHSCORES{@2.0.0}] [LIMIT <offset count>{=limit}]")
         .history(&[("2.0.0", "Added the `WITHSCORES` modifier.")])
         .deprecated("6.2.0", "`ZRANGE` with the `BYSCORE` argument"),
     Command::new("zrangestore", -5, zrangestore)
@@ -95,7 +96,8 @@ pub const COMMANDS: &[Command] = &[
             LOG_AND_RANGE,
             "Stores the members of a sorted set within a range as another sorted set.",
         )
-        .syntax("dst src min max [BYSCORE | BYLEX] [REV] [LIMIT offset count]"),
+        .syntax("dst{:key} src{:key} min max [BYSCORE | BYLEX]{=sortby} [REV] [LIMIT <offset \
+                 count>{=limit}]"),
     Command {
         arity: -3,
         flags: READONLY | FAST,
@@ -128,7 +130,7 @@ pub const COMMANDS: &[Command] = &[
             LOG_AND_RANGE,
             "Removes the members of a sorted set within a range of ranks.",
         )
-        .syntax("key start stop"),
+        .syntax("key start stop{:integer}"),
     REMOVE
         .named("zremrangebyscore", zremrangebyscore)
         .doc(
@@ -137,7 +139,7 @@ pub const COMMANDS: &[Command] = &[
             LOG_AND_RANGE,
             "Removes the members of a sorted set whose scores are within a range.",
         )
-        .syntax("key min max"),
+        .syntax("key min{:double} max{:double}"),
     READ.named("zrevrange", zrevrange)
         .doc(
             Group::SortedSet,
@@ -145,7 +147,7 @@ pub const COMMANDS: &[Command] = &[
             LOG_AND_RANGE,
             "Returns the members of a sorted set within a range of ranks counted from the last.",
         )
-        .syntax("key start stop [WITHSCORES]")
+        .syntax("key start stop{:integer} [WITHSCORES]")
         .deprecated("6.2.0", "`ZRANGE` with the `REV` argument"),
     READ.named("zrevrangebylex", zrevrangebylex)
         .doc(
@@ -154,7 +156,7 @@ pub const COMMANDS: &[Command] = &[
             LOG_AND_RANGE,
             "Returns the members of a sorted set between two strings, the last first.",
         )
-        .syntax("key max min [LIMIT offset count]")
+        .syntax("key max min [LIMIT <offset count>{=limit}]")
         .deprecated("6.2.0", "`ZRANGE` with the `REV` and `BYLEX` arguments"),
     READ.named("zrevrangebyscore", zrevrangebyscore)
         .doc(
@@ -163,7 +165,7 @@ pub const COMMANDS: &[Command] = &[
             LOG_AND_RANGE,
             "Returns the members of a sorted set whose scores are within a range, the last first.",
         )
-        .syntax("key max min [WITHSCORES] [LIMIT offset count]")
+        .syntax("key max{:double} min{:double} [WITHSCORES] [LIMIT <offset count>{=limit}]")
         .history(&[("2.1.6", "`min` and `max` can be exclusive.")])
         .deprecated("6.2.0", "`ZRANGE` with the `REV` and `BYSCORE` arguments"),
     Command {

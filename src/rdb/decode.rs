@@ -937,4 +937,42 @@ mod tests {
         }
         assert!(rounds > 100);
     }
+
+    #[test]
+    fn members_that_expand_fill_no_batch_together() {
+        const MEMBER_BYTES: usize = 1 << 20;
+        let mut stream = b"REDIS0011".to_vec();
+        // A set of 40 members.
+        stream.extend_from_slice(&[value::SET, 1, b'k', 40]);
+        let mut compressor = crate::rdb::lzf::Compressor::new();
+        for number in 0..40 {
+            let mut member = vec![b'x'; MEMBER_BYTES];
+            member[0] = number;
+            let mut packed = Vec::new();
+            let count = compressor.stream(&member, &mut packed);
+            stream.push(crate::rdb::string_form::LZF);
+            push_length(&mut stream, count as u64);
+            push_length(&mut stream, MEMBER_BYTES as u64);
+            stream.extend_from_slice(&packed);
+        }
+        let options = DecodeOptions {
+            checksum: false,
+            ..DecodeOptions::new(HashSeed::new(7))
+        };
+        let mut decoder = Decoder::new(options);
+        decoder.feed(&stream);
+        let (mut batch, mut members) = (Batch::default(), 0);
+        while members < 40 {
+            batch.clear();
+            decoder.decode(&mut batch).unwrap();
+            assert!(batch.bytes.len() <= BATCH_BYTES + MEMBER_BYTES);
+            for record in batch.records() {
+                if let Record::Element(Element::Item(span)) = record {
+                    assert_eq!(batch.bytes(*span)[0], members);
+                    assert_eq!(span.len(), MEMBER_BYTES);
+                    members += 1;
+                }
+            }
+        }
+    }
 }

@@ -407,3 +407,32 @@ fn many_waiting_clients_are_served_in_order() {
         assert!(format!("{:?}", client.read()).contains("PONG"));
     }
 }
+
+#[test]
+fn timeouts_end_where_those_of_redis_do() {
+    let Some(mut pair) = crate::pair::Pair::start(&[]) else {
+        return;
+    };
+    for timeout in [
+        "1e400",
+        "-1e400",
+        "1e5000",
+        "inf",
+        "-inf",
+        "nan",
+        "1e-4000",
+        "1e17",
+        "1e20",
+        "0x",
+        "1_",
+        "-1",
+        "9223372036854774",
+        "9223372036854774.5",
+        "9223372036854775.807",
+        "9223372036854776",
+    ] {
+        pair.same(&format!("BLPOP k {timeout}"));
+        pair.same(&format!("BZPOPMIN k {timeout}"));
+        pair.same(&format!("BLMPOP {timeout} 1 k LEFT"));
+    }
+}

@@ -190,3 +190,31 @@ fn files_go_both_ways() {
         assert_eq!(loaded[0], loaded[1], "seed {seed}");
     }
 }
+
+/// Strings that are too long to be compressed in one go.
+#[test]
+fn long_strings_are_compressed_in_files() {
+    let Some(program) = Peer::Redis8.find() else {
+        return;
+    };
+    const BYTES: usize = 70 << 20;
+    let ours = Server::start(ARGS);
+    let mut client = ours.client();
+    client.text(&format!("SETBIT sparse {} 1", BYTES * 8 - 1));
+    client.text("SETRANGE sparse 1000000 \"some text in the middle\"");
+    // A member is not kept in chunks.
+    client.call(&[text("HSET"), text("hash"), text("field"), vec![b'v'; BYTES]]);
+    let digest = client.text("DEBUG DIGEST");
+    assert_eq!(client.text("SAVE"), "OK");
+    let file = ours.dir().join("dump.rdb");
+    let length = std::fs::metadata(&file).unwrap().len() as usize;
+    assert!(length < BYTES / 25, "{length}");
+    let theirs = Server::start_in(&program, ARGS, |dir| {
+        std::fs::copy(&file, dir.join("dump.rdb")).unwrap();
+    });
+    assert_eq!(theirs.client().text("DEBUG DIGEST"), digest);
+    let again = Server::start_in(&target(), ARGS, |dir| {
+        std::fs::copy(&file, dir.join("dump.rdb")).unwrap();
+    });
+    assert_eq!(again.client().text("DEBUG DIGEST"), digest);
+}

@@ -152,3 +152,28 @@ fn the_server_tests_itself() {
     let server = Server::start(&[]);
     assert_eq!(server.client().text("PFSELFTEST"), "OK");
 }
+
+#[test]
+fn runs_are_shown_whatever_they_add_up_to() {
+    let Some(mut pair) = Pair::start(&[]) else {
+        return;
+    };
+    let bodies: [&[u8]; 9] = [
+        b"",
+        b"\0",
+        b"\x7f\xff",
+        b"\x7f\xff\x80",
+        b"\x40",
+        b"\x7f",
+        b"\xff\xff",
+        b"\x7f\xff\x7f\xff",
+        b"\x3f\x84\x40\x00",
+    ];
+    for body in bodies {
+        let value = [b"HYLL\x01\0\0\0\0\0\0\0\0\0\0\x80", body].concat();
+        pair.call(&words(&["SET", "k"], [value]));
+        for subcommand in ["DECODE", "ENCODING", "TODENSE", "GETREG"] {
+            pair.same(&format!("PFDEBUG {subcommand} k"));
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! COMMAND INFO of every command, compared with redis-server 8's.
+//! COMMAND INFO and COMMAND DOCS of every command, compared with redis-server 8's.
 
 use crate::harness::{Client, Peer, Server, Value};
 
@@ -67,6 +67,123 @@ fn command_info_is_that_of_redis() {
             "{protocol}\n{}",
             differences.join("\n")
         );
+    }
+}
+
+/// A field of a map.
+fn field<'v>(map: &'v Value, name: &str) -> Option<&'v Value> {
+    let Value::Map(pairs) = map else {
+        panic!("{map} is no map")
+    };
+    let found = pairs.iter().find(|(key, _)| key.to_string() == name);
+    found.map(|(_, value)| value)
+}
+
+/// What Redis says of arguments and we do not; we may have more arguments, of later versions.
+fn differing(ours: Option<&Value>, theirs: &Value, path: &str, differences: &mut Vec<String>) {
+    let (Some(Value::Array(ours)), Value::Array(theirs)) = (ours, theirs) else {
+        return differences.push(format!("{path}: no arguments"));
+    };
+    let name = |argument: &Value| field(argument, "name").map(Value::to_string);
+    let mut from = 0;
+    for argument in theirs {
+        let path = format!("{path} {}", name(argument).unwrap_or_default());
+        let found = ours[from..]
+            .iter()
+            .position(|one| name(one) == name(argument));
+        let Some(at) = found else {
+            differences.push(format!("{path}: not there, or not in this order"));
+            continue;
+        };
+        let one = &ours[from + at];
+        from += at + 1;
+        let Value::Map(pairs) = argument else {
+            panic!("{argument} is no map")
+        };
+        for (key, value) in pairs {
+            let key = key.to_string();
+            if key == "arguments" {
+                differing(field(one, &key), value, &path, differences);
+            } else if field(one, &key).cloned().map(settled) != Some(settled(value.clone())) {
+                let ours = field(one, &key).map_or("none".to_owned(), Value::to_string);
+                differences.push(format!("{path}: {key} is {ours}, not {value}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn arguments_are_documented_as_by_redis() {
+    let Some(theirs) = Peer::Redis8.start(&[]) else {
+        return;
+    };
+    let ours = Server::start(&[]);
+    let (mut ours, mut theirs) = (ours.client(), theirs.client());
+    ours.text("HELLO 3");
+    theirs.text("HELLO 3");
+    let (Value::Map(all), mut differences) = (ours.value("COMMAND DOCS"), Vec::new()) else {
+        panic!("COMMAND DOCS gave no map")
+    };
+    let mut compare = |name: &str, ours: &Value| {
+        let Value::Map(found) = theirs.value(&format!("COMMAND DOCS {name}")) else {
+            panic!("COMMAND DOCS gave no map")
+        };
+        // One of a later version.
+        let Some((_, theirs)) = found.first() else {
+            return;
+        };
+        for fact in [
+            "since",
+            "group",
+            "doc_flags",
+            "deprecated_since",
+            "replaced_by",
+        ] {
+            if field(ours, fact) != field(theirs, fact) {
+                differences.push(format!("{name}: {fact}"));
+            }
+        }
+        match field(theirs, "arguments") {
+            Some(arguments) => {
+                differing(field(ours, "arguments"), arguments, name, &mut differences);
+            }
+            None if field(ours, "arguments").is_some() => {
+                differences.push(format!("{name}: arguments of its own"));
+            }
+            None => {}
+        }
+    };
+    for (name, docs) in &all {
+        compare(&name.to_string(), docs);
+        if let Some(Value::Map(subcommands)) = field(docs, "subcommands") {
+            for (name, docs) in subcommands {
+                compare(&name.to_string(), docs);
+            }
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+#[test]
+fn keys_of_calls_are_those_of_redis() {
+    let Some(mut pair) = crate::pair::Pair::start(&[]) else {
+        return;
+    };
+    for call in [
+        "MIGRATE h 1 a 0 1",
+        "MIGRATE h 1 a 0 1 COPY",
+        "MIGRATE h 1 a 0 1 KEYS x y",
+        "MIGRATE h 1 \"\" 0 1 COPY AUTH keys KEYS x y",
+        "MIGRATE h 1 \"\" 0 1 AUTH2 keys keys KEYS x",
+        "MIGRATE h 1 \"\" 0 1 REPLACE",
+        "BITFIELD k",
+        "BITFIELD k GET u8 0",
+        "BITFIELD k OVERFLOW FAIL GET u8 0",
+        "BITFIELD k GET u8 0 SET u8 0 1",
+        "BITFIELD k INCRBY u8 0 1",
+    ] {
+        pair.same(&format!("COMMAND GETKEYS {call}"));
+        pair.same(&format!("COMMAND GETKEYSANDFLAGS {call}"));
     }
 }
 
