@@ -1,13 +1,15 @@
 //! `redis-check-rdb`: reads a file as the loader would and says what it finds.
 //!
-//! The lines are the ones that redis-check-rdb prints (observed with 7.0), as tools read them.
+//! The lines are the ones that redis-check-rdb prints (observed with 7.0 and 8.0), as tools read them. Libraries of functions
+//! are read, not compiled.
 
 use std::io::{self, Read, Write};
 
-use super::decode::{Batch, DecodeOptions, Decoded, Decoder, Record};
+use super::decode::{Batch, DecodeOptions, Decoded, Decoder, Element, KeyRecord, Record, Value};
 use super::{RdbError, RdbErrorKind, opcode};
 use crate::base::hash::HashSeed;
 use crate::base::time::UnixMs;
+use crate::types::Kind;
 
 /// Bytes read at once.
 const READ_BYTES: u64 = 256 << 10;
@@ -18,6 +20,22 @@ struct Counts {
     keys: u64,
     expires: u64,
     expired: u64,
+    /// Hashes that have fields with deadlines.
+    subexpires: u64,
+}
+
+impl Counts {
+    fn key(&mut self, key: &KeyRecord, now: UnixMs) {
+        self.keys += 1;
+        self.expires += u64::from(key.expire_at_ms.is_some());
+        self.expired += u64::from(key.expire_at_ms.is_some_and(|at| at < now));
+        let timed = match key.value {
+            // The small form with deadlines is there for these alone.
+            Value::Packed { kind, other, .. } => kind == Kind::Hash && other,
+            Value::Int(_) | Value::String { .. } | Value::Collection(_) => false,
+        };
+        self.subexpires += u64::from(timed);
+    }
 }
 
 /// Reads `source`, which was opened as `name`, and prints a report to `out`.
@@ -29,7 +47,10 @@ pub fn check(
     out: &mut dyn Write,
 ) -> io::Result<bool> {
     writeln!(out, "[offset 0] Checking RDB file {name}")?;
-    let mut decoder = Decoder::new(DecodeOptions::new(HashSeed::new(0)));
+    let mut decoder = Decoder::new(DecodeOptions {
+        passes_libraries: true,
+        ..DecodeOptions::new(HashSeed::new(0))
+    });
     let mut counts = Counts::default();
     match read(&mut decoder, source, now, &mut counts, out)? {
         Ok(()) => {
@@ -63,7 +84,8 @@ pub fn check(
 fn print_counts(counts: &Counts, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "[info] {} keys read", counts.keys)?;
     writeln!(out, "[info] {} expires", counts.expires)?;
-    writeln!(out, "[info] {} already expired", counts.expired)
+    writeln!(out, "[info] {} already expired", counts.expired)?;
+    writeln!(out, "[info] {} subexpires", counts.subexpires)
 }
 
 /// Reads to the end, or to what is wrong and what was being done then.
@@ -76,6 +98,8 @@ fn read(
 ) -> io::Result<Result<(), (&'static str, RdbError)>> {
     // One record a batch, so that each is told with its offset.
     let mut batch = Batch::with_records_max(1);
+    // Whether the collection that is being read has been seen to have deadlines of fields.
+    let mut timed = false;
     loop {
         batch.clear();
         let decoded = decoder.decode(&mut batch);
@@ -83,17 +107,15 @@ fn read(
         for record in batch.records() {
             match *record {
                 Record::SelectDb(db) => writeln!(out, "[offset {offset}] Selecting DB ID {db}")?,
-                Record::Resize { .. } | Record::Piece(_) | Record::Element(_) | Record::End => {}
+                Record::Element(Element::Timed(_, _, Some(_))) => timed = true,
+                Record::End => counts.subexpires += u64::from(std::mem::take(&mut timed)),
+                Record::Resize { .. } | Record::Piece(_) | Record::Element(_) => {}
                 Record::Aux { name, value } => {
                     let name = String::from_utf8_lossy(batch.bytes(name));
                     let value = String::from_utf8_lossy(batch.bytes(value));
                     writeln!(out, "[offset {offset}] AUX FIELD {name} = '{value}'")?;
                 }
-                Record::Key(key) => {
-                    counts.keys += 1;
-                    counts.expires += u64::from(key.expire_at_ms.is_some());
-                    counts.expired += u64::from(key.expire_at_ms.is_some_and(|at| at < now));
-                }
+                Record::Key(key) => counts.key(&key, now),
             }
         }
         let doing = doing(decoder);
@@ -170,7 +192,7 @@ mod tests {
             [offset 29] Selecting DB ID 0\n\
             [offset 60] RDB file was saved with checksum disabled: no check performed.\n\
             [offset 60] \\o/ RDB looks OK! \\o/\n\
-            [info] 2 keys read\n[info] 1 expires\n[info] 1 already expired\n";
+            [info] 2 keys read\n[info] 1 expires\n[info] 1 already expired\n[info] 0 subexpires\n";
         assert_eq!(report(file), (true, expected.to_string()));
     }
 

@@ -38,15 +38,18 @@ pub struct DecodeOptions {
     pub checksum: bool,
     /// The longest string that is taken.
     pub string_bytes_max: u64,
+    /// Libraries of functions are passed over; else they are refused.
+    pub passes_libraries: bool,
 }
 
 impl DecodeOptions {
-    /// Checks the trailer; strings as long as Redis can hold.
+    /// Checks the trailer; strings as long as Redis can hold; no libraries.
     pub fn new(seed: HashSeed) -> DecodeOptions {
         DecodeOptions {
             seed,
             checksum: true,
             string_bytes_max: STRING_BYTES_MAX,
+            passes_libraries: false,
         }
     }
 }
@@ -444,6 +447,9 @@ impl Decoder {
                     true => Next::Trailer,
                     false => Next::Nothing,
                 };
+            }
+            opcode::FUNCTION2 if self.options.passes_libraries => {
+                reader.string(bytes_max, &mut batch.bytes)?;
             }
             opcode::FUNCTION2 | opcode::FUNCTION_PRE_GA => {
                 return Err(RdbErrorKind::UnsupportedRecord("a function library").into());

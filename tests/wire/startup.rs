@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use crate::harness::{Client, Server, free_port, target, wait_until};
+use crate::harness::{Client, Peer, Server, free_port, target, wait_until};
 
 fn run(args: &[&str]) -> Output {
     Command::new(target()).args(args).output().unwrap()
@@ -75,6 +75,51 @@ fn other_names_do_other_things() {
         let output = Command::new(&link).arg("/nonexistent").output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{name}");
         assert!(!output.stderr.is_empty(), "{name}");
+    }
+}
+
+/// Of files with every type, written here and by Redis: what redis-check-rdb 8.0 says of these.
+#[test]
+fn files_with_every_type_are_checked() {
+    let scratch = Scratch::new("check");
+    let link = scratch.0.join("redis-check-rdb");
+    std::os::unix::fs::symlink(target(), &link).unwrap();
+    let args = ["--hash-max-listpack-entries", "2"];
+    let servers = [Some(Server::start(&args)), Peer::Redis8.start(&args)];
+    for server in servers.iter().flatten() {
+        let mut client = server.client();
+        for line in [
+            "SET s 1 EX 1000",
+            "SET late 1 PX 1",
+            "RPUSH l a b c",
+            "SADD t a b",
+            "SADD ti 1 2",
+            "ZADD z 1 a",
+            "HSET h a 1 b 2",
+            "HSET large a 1 b 2 c 3",
+            "HSET small a 1",
+            "HPEXPIRE large 1000000 FIELDS 2 a b",
+            "HPEXPIRE small 1000000 FIELDS 1 a",
+            "XADD x 1-1 f v",
+            "XGROUP CREATE x g 0",
+            "XREADGROUP GROUP g c STREAMS x >",
+            "PFADD p a b",
+        ] {
+            client.text(line);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        client.text("GET late");
+        assert_eq!(client.text("SAVE"), "OK");
+        let file = server.dir().join("dump.rdb");
+        let output = Command::new(&link).arg(file).output().unwrap();
+        let report = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{report}");
+        let end = "\\o/ RDB looks OK! \\o/\n[info] 10 keys read\n[info] 1 expires\n[info] 0 already expired\n\
+            [info] 2 subexpires\n";
+        assert!(
+            report.contains("] Checksum OK\n") && report.ends_with(end),
+            "{report}"
+        );
     }
 }
 
