@@ -33,9 +33,11 @@ pub const EPOCH_BITS: u32 = 44;
 pub const EPOCH_MAX: u64 = (1 << EPOCH_BITS) - 1;
 /// The first epoch of a domain; 0 is "unknown birth", 1 is the label of a snapshot before any write.
 const EPOCH_FIRST: u64 = 2;
-/// Retired blocks per list block: 16 bytes each, 1 KiB together. The first write under a snapshot
-/// opens one for each kind of block.
-const RETIRED_PER_BLOCK: usize = 62;
+/// Retired blocks per list block: 16 bytes each, 1 KiB together.
+const RETIRED_PER_BLOCK: usize = 64;
+/// Of the first list block of a kind: the first write under a snapshot opens one for each kind of block, and memory that
+/// was not touched before costs more than all else that it does.
+const RETIRED_FIRST: usize = 4;
 
 /// Blocks that are freed by whoever gives them up: some 20 µs.
 const FREED_AT_ONCE_MAX: u64 = 200;
@@ -488,7 +490,7 @@ impl Retired {
 /// Retired blocks in fixed list blocks, one kind (one `Free`) to a list block.
 #[expect(
     clippy::vec_box,
-    reason = "list blocks are large and move between lists"
+    reason = "list blocks move between lists and into chains"
 )]
 struct RetiredList {
     /// Per kind, the list block that is being filled.
@@ -501,11 +503,11 @@ struct RetiredList {
 struct ListBlock {
     free: Free,
     next: Option<Box<ListBlock>>,
-    len: usize,
-    items: [Option<Retired>; RETIRED_PER_BLOCK],
+    /// Never more than there was room for at first.
+    items: Vec<Retired>,
 }
 
-const _: () = assert!(size_of::<ListBlock>() <= 1024);
+const _: () = assert!(size_of::<Retired>() == 16);
 
 impl RetiredList {
     fn new() -> RetiredList {
@@ -529,17 +531,16 @@ impl RetiredList {
         {
             Some(at) => &mut self.open[at],
             None => {
-                self.open.push(ListBlock::new(free));
+                self.open.push(ListBlock::new(free, RETIRED_FIRST));
                 let last = self.open.len() - 1;
                 &mut self.open[last]
             }
         };
-        if block.len == RETIRED_PER_BLOCK {
-            let full = std::mem::replace(block, ListBlock::new(free));
+        if block.items.len() == block.items.capacity() {
+            let full = std::mem::replace(block, ListBlock::new(free, RETIRED_PER_BLOCK));
             block.next = Some(full);
         }
-        block.items[block.len] = Some(item);
-        block.len += 1;
+        block.items.push(item);
     }
 
     /// O(kinds), whatever the lengths.
@@ -555,7 +556,7 @@ impl RetiredList {
         let chains = self.open.drain(..).chain(self.closed.drain(..));
         for mut block in chains {
             loop {
-                for item in block.items[..block.len].iter().flatten() {
+                for item in &block.items {
                     match older {
                         Some(epoch) if item.birth() <= epoch => kept.push(*item, block.free),
                         // SAFETY: given up once by `retire`; no live snapshot lies between its birth
@@ -575,12 +576,11 @@ impl RetiredList {
 }
 
 impl ListBlock {
-    fn new(free: Free) -> Box<ListBlock> {
+    fn new(free: Free, room: usize) -> Box<ListBlock> {
         Box::new(ListBlock {
             free,
             next: None,
-            len: 0,
-            items: [None; RETIRED_PER_BLOCK],
+            items: Vec::with_capacity(room),
         })
     }
 }

@@ -278,10 +278,7 @@ impl Collection for HashTable {
             items.extend(Timed::of(slot.into_ref(), hash));
         });
         items.sort_unstable_by(Timed::compare);
-        let mut order = CowTree::new(domain);
-        for item in items {
-            order.push(domain, item);
-        }
+        let order = CowTree::of_items(domain, items);
         HashTable { fields, order }
     }
 }

@@ -25,6 +25,9 @@ use super::large::{Blocks, Collection, blocks};
 use super::string::StringRef;
 use super::table;
 
+/// Members that are removed in one go: what the table has of them is fetched together.
+const WINDOW: usize = 16;
+
 /// A large sorted set.
 pub struct ZsetTable {
     members: CowTable<Entry>,
@@ -207,16 +210,25 @@ impl ZsetTable {
             Blocks::retire(std::mem::replace(self, fresh), domain);
             return;
         }
-        for _ in start..end {
-            let item = self.order.remove_at(domain, start as u64);
-            let member = item.entry;
-            // SAFETY: the entry is the table's until it is removed below.
-            let hash = self.members.hasher().hash(unsafe { member.as_ref() }.key());
-            let removed = self
-                .members
-                .remove(domain, hash, |entry| NonNull::from(entry) == member);
-            assert!(removed.is_some(), "a place without its member");
+        let gone = self.order.remove_range(domain, start as u64, end as u64);
+        let mut items = gone.iter().peekable();
+        let mut window: [(u64, Option<NonNull<Entry>>); WINDOW] = [(0, None); WINDOW];
+        while items.peek().is_some() {
+            let mut count = 0;
+            for (slot, item) in window.iter_mut().zip(items.by_ref()) {
+                let hash = self.members.hasher().hash(item.entry().key());
+                *slot = (hash, Some(item.entry));
+                count += 1;
+            }
+            let hashes = window.map(|(hash, _)| hash);
+            self.members.prefetch(&hashes[..count]);
+            for (hash, member) in &window[..count] {
+                let is_it = |entry: &Entry| Some(NonNull::from(entry)) == *member;
+                let removed = self.members.remove(domain, *hash, is_it);
+                assert!(removed.is_some(), "a place without its member");
+            }
         }
+        Blocks::retire(gone, domain);
     }
 
     /// Adds a member that is not there, behind all others or, if it belongs elsewhere, where it belongs.

@@ -246,3 +246,28 @@ fn chunks_are_copied_one_by_one() {
     drop(tree.retire(&mut domain));
     assert_eq!(domain.retired_bytes() + domain.pending_bytes(), 0);
 }
+
+#[test]
+fn trees_are_made_of_items() {
+    let mut domain = Domain::new();
+    for count in [0, 1, 61, 62, 63, 124, 62 * 62, 62 * 62 + 1, 10_000, 300_000] {
+        let mut tree = CowTree::of_items(&mut domain, 0..count);
+        tree.check();
+        assert!(tree.len() == count && tree.iter().copied().eq(0..count));
+        let pin = domain.snapshot();
+        let view = tree.view(&domain, &pin);
+        for number in (0..count).step_by(97) {
+            assert_eq!(tree.get_by(|item| item.cmp(&number)), Some(&number));
+            tree.update(&mut domain, number, |item, _| *item += 1);
+        }
+        tree.push(&mut domain, count);
+        while tree.len() > count / 2 {
+            tree.remove_at(&mut domain, 0);
+        }
+        tree.check();
+        assert!(view.iter().copied().eq(0..count));
+        drop((view, pin));
+        drop(domain.collect());
+        drop(tree.retire(&mut domain));
+    }
+}

@@ -339,12 +339,11 @@ impl Group {
             }
             return;
         }
-        let mut others = CowTree::new(domain);
-        if count < all {
-            for pending in self.pending.iter().filter(|one| one.consumer != key.0) {
-                others.push(domain, *pending);
-            }
-        }
+        let others = self.pending.iter().filter(|one| one.consumer != key.0);
+        let others = match count < all {
+            true => CowTree::of_items(domain, others.copied()),
+            false => CowTree::new(domain),
+        };
         assert!(
             others.len() + count == all,
             "a consumer's entry is its group's"
@@ -434,9 +433,7 @@ impl Group {
         let tree = self.by_time.get_or_insert_with(|| {
             let mut items: Vec<Delivered> = pending.iter().map(Delivered::of).collect();
             items.sort_unstable();
-            let mut tree = CowTree::new(domain);
-            items.into_iter().for_each(|item| tree.push(domain, item));
-            tree
+            CowTree::of_items(domain, items)
         });
         let place = after.map_or(0, |(at_ms, id)| {
             let after = Delivered { at_ms, id };
@@ -521,15 +518,10 @@ impl Group {
     fn duplicate(&self, domain: &mut Domain) -> Group {
         let mut copy = Group::new(domain, &self.name, self.last_id, self.entries_read);
         copy.next_number = self.next_number;
-        for pending in self.pending.iter() {
-            copy.pending.push(domain, *pending);
-        }
+        copy.pending = CowTree::of_items(domain, self.pending.iter().copied());
         for item in self.consumers.iter() {
             let consumer = item.consumer.get();
-            let mut pending = CowTree::new(domain);
-            for id in consumer.pending.iter() {
-                pending.push(domain, *id);
-            }
+            let pending = CowTree::of_items(domain, consumer.pending.iter().copied());
             let consumer = Consumer {
                 name: consumer.name.clone(),
                 seen_ms: consumer.seen_ms,
@@ -607,12 +599,15 @@ impl GroupItem {
                 group.names.share(),
             )
         };
+        // The consumers own trees with as many entries.
+        let entries = pending.len();
         self.group.retire(domain);
         Blocks::retire(pending, domain);
         if let Some(by_time) = by_time {
             Blocks::retire(by_time, domain);
         }
-        Blocks::retire(consumers, domain);
+        let garbage = consumers.retire(domain);
+        domain.free_later(garbage, entries.max(names.len()));
         Blocks::retire(names, domain);
     }
 }
