@@ -14,6 +14,9 @@ use crate::Fault;
 pub const SET_UP: &str = "(set-up)";
 /// Stands in a list for all tests of a unit, which is then not run.
 pub const WHOLE_UNIT: &str = "*";
+/// Stands in a list for all checks of OBJECT ENCODING in a unit, which is then run without them by the suite's own
+/// option: set-up between its tests ends the unit when they do not hold.
+const ENCODINGS: &str = "(encodings)";
 
 /// The section that decides for 8.0 where the suites contradict each other.
 const CONTRADICTED: &str = "Conformance";
@@ -227,7 +230,7 @@ impl Expected {
                 return Err(fault(path, number, &format!("no wire test `{twin}`")));
             }
             let is_known = match name.as_str() {
-                WHOLE_UNIT | SET_UP => units.contains(unit),
+                WHOLE_UNIT | SET_UP | ENCODINGS => units.contains(unit),
                 _ => inventory.times(unit, name) > 0,
             };
             if !is_known {
@@ -271,9 +274,16 @@ impl Expected {
         let tests = self.0.get(unit).into_iter().flatten();
         tests
             .filter(|(name, entry)| {
-                entry.times.is_none() && name.as_str() != WHOLE_UNIT && name.as_str() != SET_UP
+                entry.times.is_none() && ![WHOLE_UNIT, SET_UP, ENCODINGS].contains(&name.as_str())
             })
             .map(|(name, _)| name.as_str())
+    }
+
+    /// Whether the suite is to leave out its checks of encodings in this unit.
+    pub fn ignores_encodings(&self, unit: &str) -> bool {
+        self.0
+            .get(unit)
+            .is_some_and(|tests| tests.contains_key(ENCODINGS))
     }
 
     /// Whether the unit has any line.

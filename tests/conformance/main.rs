@@ -18,7 +18,7 @@ mod suite;
 mod tools;
 mod unit;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::env;
 use std::fmt;
 use std::fs;
@@ -37,7 +37,7 @@ use lists::{Expected, Inventory, Reason};
 use report::{Tally, Verdict};
 use suite::{Suite, VERSIONS};
 use tools::Tools;
-use unit::{Place, Ports, Results};
+use unit::{Omissions, Place, Ports, Results};
 
 /// Lines of a failure's message that are shown; the kept output has the rest.
 const SHOWN_LINES_MAX: usize = 6;
@@ -133,12 +133,16 @@ impl Course {
         })
     }
 
-    /// What the suite is told to skip.
-    fn skips(&self, unit: &str, options: &Options) -> BTreeSet<String> {
-        if options.probe || options.reference.is_some() {
-            return BTreeSet::new();
+    /// What the suite is told to leave out.
+    fn omissions(&self, unit: &str, options: &Options) -> Omissions {
+        let mut omissions = Omissions::default();
+        if options.reference.is_none() {
+            omissions.encodings = self.expected.ignores_encodings(unit);
+            if !options.probe {
+                omissions.tests = self.expected.skips(unit).map(str::to_string).collect();
+            }
         }
-        self.expected.skips(unit).map(str::to_string).collect()
+        omissions
     }
 
     fn is_run(&self, unit: &str, options: &Options) -> bool {
@@ -249,14 +253,14 @@ impl Job<'_> {
         stop: &AtomicBool,
         options: &Options,
     ) -> io::Result<Results> {
-        let skips = self.course.skips(self.unit, options);
+        let omissions = self.course.omissions(self.unit, options);
         let ports = Ports::claim()?;
         let place = Place {
             directory,
             ports: &ports,
             stop,
         };
-        unit::run(&self.course.suite, self.unit, &skips, tools, &place)
+        unit::run(&self.course.suite, self.unit, &omissions, tools, &place)
     }
 }
 

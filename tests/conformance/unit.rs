@@ -87,25 +87,33 @@ pub struct Place<'a> {
     pub stop: &'a AtomicBool,
 }
 
-/// Runs `unit` without the tests in `skips`.
+/// What a unit is run without.
+#[derive(Clone, Default)]
+pub struct Omissions {
+    pub tests: BTreeSet<String>,
+    /// Checks of OBJECT ENCODING.
+    pub encodings: bool,
+}
+
+/// Runs `unit` but for `omissions`.
 pub fn run(
     suite: &Suite,
     unit: &str,
-    skips: &BTreeSet<String>,
+    omissions: &Omissions,
     tools: &Tools,
     place: &Place,
 ) -> io::Result<Results> {
     let start = Instant::now();
-    let mut skips = skips.clone();
+    let mut omissions = omissions.clone();
     let mut culprits = BTreeMap::new();
     prepare(suite, tools, place.directory)?;
     for repetition in 0.. {
-        let mut attempt = Attempt::run(unit, &skips, place, start + UNIT_LIMIT)?;
+        let mut attempt = Attempt::run(unit, &omissions, place, start + UNIT_LIMIT)?;
         let culprit = attempt.culprit.take();
         let may_repeat = repetition < REPETITIONS_MAX && start.elapsed() < UNIT_LIMIT;
         let mut results = attempt.results;
         if let Some((name, message)) = culprit {
-            let is_new = skips.insert(name.clone());
+            let is_new = omissions.tests.insert(name.clone());
             culprits.insert(name, message);
             if may_repeat && is_new {
                 continue;
@@ -189,7 +197,7 @@ struct Attempt {
 impl Attempt {
     fn run(
         unit: &str,
-        skips: &BTreeSet<String>,
+        omissions: &Omissions,
         place: &Place,
         deadline: Instant,
     ) -> io::Result<Attempt> {
@@ -198,7 +206,7 @@ impl Attempt {
             ports,
             stop,
         } = place;
-        let names: Vec<&str> = skips.iter().map(String::as_str).collect();
+        let names: Vec<&str> = omissions.tests.iter().map(String::as_str).collect();
         fs::write(directory.join("skips"), names.join("\n"))?;
         let mut log = fs::File::options()
             .create(true)
@@ -210,6 +218,7 @@ impl Attempt {
             .args(["--baseport", &ports.base.to_string()])
             .args(["--portcount", &Ports::COUNT.to_string()])
             .args(["--skipfile", "skips"])
+            .args(omissions.encodings.then_some("--ignore-encoding"))
             .current_dir(directory)
             .env("TERM", "dumb") // no colours
             .stdin(Stdio::null())
