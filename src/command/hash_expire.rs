@@ -163,7 +163,8 @@ fn take_fields(args: &mut Args<'_>, no_count: CommandError) -> Result<usize, Com
     }
 }
 
-/// A deadline in units of `scale` milliseconds from `base` on. Errors: not an integer, negative, out of range.
+/// A deadline in units of `scale` milliseconds from `base` on; never 0, which stands for none where fields are packed.
+/// Errors: not an integer, negative, out of range.
 fn deadline(
     ctx: &Context<'_>,
     args: &mut Args<'_>,
@@ -178,6 +179,7 @@ fn deadline(
         .checked_mul(scale)
         .and_then(|ms| ms.checked_add(base));
     at.filter(|at| *at <= DEADLINE_MAX)
+        .map(|at| at.max(1))
         .ok_or(CommandError::InvalidExpire(&ctx.command.full_name))
 }
 

@@ -1,8 +1,8 @@
 //! SORT and SORT_RO.
 //!
 //! Elements stay where they are while they are ranked: an item is a reference with its weight, and of those only as many
-//! are kept as LIMIT asks for ([`Best`]). Equal weights are ordered by the elements' bytes, so that a STORE makes the same
-//! list on every server.
+//! are kept as LIMIT asks for ([`Best`]). Equal weights are ordered by the elements' bytes, but equal texts that BY leads
+//! to by the places of a list's elements, as in Redis: a STORE makes the same list on every server.
 //! Source: the documentation of Redis and the replies of redis-server 8.0.
 
 use std::cmp::Ordering;
@@ -217,8 +217,16 @@ impl<'a> Query<'a> {
             }
             (true, Some(pattern)) => {
                 let mut best = Best::new(best, down);
+                // The others are visited in an order that another server does not share.
+                let step = match (matches!(value, ValueRef::List(_)), down) {
+                    (false, _) => 0,
+                    (true, false) => 1,
+                    (true, true) => -1,
+                };
+                let mut place = 0;
                 lookup.for_each(value, pattern, |element, weight| {
-                    best.push(Labelled::new(element, weight));
+                    place += step;
+                    best.push(Labelled::new(element, weight, place));
                 });
                 best.finish()
             }
@@ -247,19 +255,23 @@ impl<'a> Query<'a> {
         }
     }
 
-    /// Gives what GET makes of the elements.
+    /// Gives what GET makes of the elements, until `give` answers false.
     fn for_each_output(
         &self,
         elements: &[StringRef<'_>],
         lookup: &mut Lookup<'_>,
-        mut give: impl FnMut(Option<StringRef<'_>>),
+        mut give: impl FnMut(Option<StringRef<'_>>) -> bool,
     ) {
+        let mut more = true;
         for &element in elements {
+            if !more {
+                return;
+            }
             if self.get.is_empty() {
-                give(Some(element));
+                more = give(Some(element));
             }
             for &pattern in &self.get {
-                lookup.each(pattern, &[element], |_, value| give(value));
+                lookup.each(pattern, &[element], |_, value| more &= give(value));
             }
         }
     }
@@ -476,13 +488,18 @@ impl<'e> Ranked<'e> for Text<'e> {
 /// By a string found elsewhere; without one it comes first.
 struct Labelled<'e> {
     label: Option<Text<'e>>,
+    /// Orders those of equal labels.
+    place: i64,
     element: StringRef<'e>,
 }
 
 impl<'e> Labelled<'e> {
-    fn new(element: StringRef<'e>, label: Option<StringRef<'e>>) -> Labelled<'e> {
-        let label = label.map(Text::new);
-        Labelled { label, element }
+    fn new(element: StringRef<'e>, label: Option<StringRef<'e>>, place: i64) -> Labelled<'e> {
+        Labelled {
+            label: label.map(Text::new),
+            place,
+            element,
+        }
     }
 }
 
@@ -492,7 +509,8 @@ impl<'e> Ranked<'e> for Labelled<'e> {
             (Some(label), Some(other)) => label.compare(other),
             (label, other) => label.is_some().cmp(&other.is_some()),
         };
-        labels.then_with(|| self.element.compare(other.element))
+        let places = labels.then(self.place.cmp(&other.place));
+        places.then_with(|| self.element.compare(other.element))
     }
 
     fn element(&self) -> StringRef<'e> {
@@ -589,11 +607,13 @@ fn run(ctx: &mut Context<'_>, args: &mut Args<'_>, may_store: bool) -> Result<()
     let engine = &*ctx.engine;
     let entry = engine.keyspace.find(ctx.client.db, key).filter(|_| found);
     let mut lookup = Lookup {
-        glances: Glances::new(engine, ctx.client, seed),
+        glances: Glances::new(engine, ctx.client, seed, query.store.is_some()),
         bytes: Vec::new(),
     };
     let elements = match entry.map(ValueRef::of) {
-        Some(ValueRef::String(_) | ValueRef::Hash(_)) => return Err(CommandError::WrongType),
+        Some(ValueRef::String(_) | ValueRef::Hash(_) | ValueRef::Stream(_)) => {
+            return Err(CommandError::WrongType);
+        }
         Some(value) => query.select(value, &mut lookup)?,
         None => Vec::new(),
     };
@@ -601,16 +621,21 @@ fn run(ctx: &mut Context<'_>, args: &mut Args<'_>, may_store: bool) -> Result<()
         let mut list = Texts::default();
         query.for_each_output(&elements, &mut lookup, |value| {
             list.push(value.unwrap_or(StringRef::Bytes(b"")));
+            true
         });
         let count = lookup.glances.count();
         store(ctx, to, &list, count);
         return Ok(());
     }
+    let most = ctx.reply_bytes_max();
     let reply = &mut ctx.client.reply;
     reply.array(elements.len() * query.get.len().max(1));
-    query.for_each_output(&elements, &mut lookup, |value| match value {
-        Some(value) => bulk_string(reply, value),
-        None => reply.null(),
+    query.for_each_output(&elements, &mut lookup, |value| {
+        match value {
+            Some(value) => bulk_string(reply, value),
+            None => reply.null(),
+        }
+        reply.buf.len() <= most
     });
     let count = lookup.glances.count();
     ctx.engine.count_glances(ctx.client, count);

@@ -9,7 +9,9 @@ use crate::engine::EventClass;
 use crate::keyspace::Key;
 use crate::resp::reply::Reply;
 use crate::types::stream::block::BLOCK_BYTES_MAX;
-use crate::types::stream::{BlockLimit, PLACEHOLDER, ParsedId, Record, References, Trim, TrimTo};
+use crate::types::stream::{
+    BlockLimit, PLACEHOLDER, ParsedId, Record, References, Trim, TrimTo, Trimmed,
+};
 use crate::types::{Kind, Stream, StreamId, StreamMut};
 
 /// The family's rows.
@@ -406,15 +408,15 @@ impl TrimOptions {
         })
     }
 
-    /// The exact threshold that approximate trimming came to.
-    fn exact(&self, stream: &Stream) -> Option<(usize, Vec<u8>)> {
+    /// The exact threshold that approximate trimming came to, and the place of its argument.
+    fn exact(&self, stream: &Stream, trimmed: &Trimmed) -> Option<(usize, Vec<u8>)> {
         let (to, at) = self.to.filter(|_| self.approximate)?;
         let text = match to {
             TrimTo::Length(_) => stream.meta().length.to_string().into_bytes(),
             TrimTo::Id(_) => {
                 // As in Redis, an entry that is only marked as deleted counts.
-                let first = stream.blocks().next().map(|(first, _)| first);
-                first.unwrap_or(StreamId::MAX).text().as_bytes().to_vec()
+                let rest = trimmed.rest.unwrap_or(StreamId::MAX);
+                rest.text().as_bytes().to_vec()
             }
         };
         Some((at, text))
@@ -485,8 +487,8 @@ fn xadd(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
     }
     stream.append(limit, id, fields, args.left() / 2);
     let trim = options.trim();
-    let removed = trim.map_or(0, |trim| stream.trim(&trim));
-    let exact = trim.and_then(|_| options.exact(stream.get()));
+    let trimmed = trim.map(|trim| stream.trim(&trim)).unwrap_or_default();
+    let exact = options.exact(stream.get(), &trimmed);
     drop(stream);
     if new {
         ctx.created(ctx.client.db, key.bytes);
@@ -494,12 +496,14 @@ fn xadd(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
     let id = id.text();
     ctx.reply().bulk(id.as_bytes());
     ctx.changed(key.bytes, EventClass::Stream, "xadd");
-    if removed > 0 {
+    if trimmed.removed > 0 {
         let db = ctx.client.db;
         ctx.engine
             .notify(EventClass::Stream, "xtrim", key.bytes, db);
     }
-    replicate_exact(ctx, args, exact, Some((fields_at - 1, id.as_bytes())));
+    let made = options.id.is_none_or(|asked| asked.any_seq);
+    let id = made.then_some((fields_at - 1, id.as_bytes()));
+    replicate_exact(ctx, args, exact, id);
     Ok(())
 }
 
@@ -531,8 +535,8 @@ fn xtrim(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError>
         ctx.reply().int(0);
         return Ok(());
     };
-    let removed = trim.map_or(0, |trim| stream.trim(&trim));
-    let exact = options.exact(stream.get());
+    let trimmed = trim.map(|trim| stream.trim(&trim)).unwrap_or_default();
+    let (removed, exact) = (trimmed.removed, options.exact(stream.get(), &trimmed));
     drop(stream);
     if removed > 0 {
         ctx.changed(key.bytes, EventClass::Stream, "xtrim");
@@ -684,13 +688,13 @@ pub(super) fn delete(stream: &mut StreamMut<'_>, id: StreamId, references: Refer
 fn xdelex(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let key = args.key()?;
     let (references, ids) = references_and_ids(args)?;
-    let results: Vec<i64> = match find_mut(ctx, key)? {
-        None => vec![NOT_FOUND; ids.len()],
-        Some(mut stream) => ids
-            .iter()
-            .map(|id| delete(&mut stream, *id, references))
-            .collect(),
+    let Some(mut stream) = find_mut(ctx, key)? else {
+        push_results(ctx, &vec![NOT_FOUND; ids.len()]);
+        return Ok(());
     };
+    let delete = |id: &StreamId| delete(&mut stream, *id, references);
+    let results: Vec<i64> = ids.iter().map(delete).collect();
+    drop(stream);
     let removed = results.iter().filter(|&&result| result == DELETED).count() as u64;
     if removed > 0 {
         ctx.changed(key.bytes, EventClass::Stream, "xdel");
@@ -752,8 +756,8 @@ fn xsetid(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError
             ));
         }
     }
+    stream.set_last_id(id);
     let meta = stream.meta_mut();
-    meta.last_id = id;
     if let Some(added) = entries_added {
         meta.entries_added = added;
     }

@@ -777,7 +777,8 @@ fn xclaim(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError
     let changed = claims.len() as u64 + u64::from(made);
     ctx.engine.dirty += changed + u64::from(moved && claims.is_empty());
     if !claims.is_empty() {
-        ctx.engine.signal_claimers(ctx.client.db, key.bytes);
+        let past = delivered_ms < now;
+        ctx.engine.signal_claimers(ctx.client.db, key.bytes, past);
     }
     replicate_claims(ctx, key.bytes, name, consumer_name, &claims);
     if moved && claims.is_empty() {
@@ -805,17 +806,19 @@ fn claim(
     if !exists {
         return old.map_or(Claimed::No, |_| release_gone(group, domain, id));
     }
-    let (idle, count) = match old {
-        Some(pending) => (now - pending.delivered_ms, pending.count),
-        None if options.force => (i64::MAX, 1),
+    let idle = match old {
+        Some(pending) => now - pending.delivered_ms,
+        None if options.force => i64::MAX,
         None => return Claimed::No,
     };
     if options.min_idle_ms > 0 && idle < options.min_idle_ms {
         return Claimed::No;
     }
-    let count = match options.retry_count {
-        Some(count) => count,
-        None => count.saturating_add(u64::from(!options.just_id)),
+    let count = match (options.retry_count, old) {
+        (Some(count), _) => count,
+        (None, None) => 1 + u64::from(!options.just_id),
+        (None, Some(pending)) if options.just_id => pending.count,
+        (None, Some(pending)) => pending.next_count(),
     };
     take_over(group, domain, consumer, id, now, delivered_ms, count)
 }
@@ -907,7 +910,10 @@ fn xautoclaim(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandE
             if min_idle_ms > 0 && now - pending.delivered_ms < min_idle_ms {
                 return Claimed::No;
             }
-            let count = pending.count.saturating_add(u64::from(!just_id));
+            let count = match just_id {
+                true => pending.count,
+                false => pending.next_count(),
+            };
             take_over(group, domain, consumer, id, now, now, count)
         });
         if let Some(Claimed::Yes(claim) | Claimed::Gone(claim)) = claimed {

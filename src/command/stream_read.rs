@@ -13,7 +13,7 @@ use crate::base::num;
 use crate::base::time::UnixMs;
 use crate::keyspace::Key;
 use crate::resp::reply::Reply;
-use crate::types::stream::{ConsumerKey, Meta};
+use crate::types::stream::{ConsumerKey, Meta, Pending};
 use crate::types::{Kind, Stream, StreamId, StreamMut};
 
 /// The family's rows.
@@ -228,9 +228,13 @@ fn xread(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError>
     if served == 0 {
         return wait_for_entries(ctx, args, &options);
     }
+    let most = ctx.reply_bytes_max();
     let reply = &mut ctx.client.reply;
     push_streams(reply, served);
     for (at, start) in keys.zip(starts) {
+        if reply.buf.len() > most {
+            break;
+        }
         let key = args.key_at(at);
         let found = ctx.engine.keyspace.find(ctx.client.db, key);
         if let (Some(start), Some(entry)) = (start, found) {
@@ -404,7 +408,7 @@ fn serve_group(
         replicate_progress(ctx, key.bytes, group, last_id, read);
     }
     if delivered.served {
-        ctx.engine.signal_claimers(ctx.client.db, key.bytes);
+        ctx.engine.signal_claimers(ctx.client.db, key.bytes, false);
     }
     Ok(delivered.served)
 }
@@ -461,8 +465,8 @@ impl Delivery<'_> {
             };
             push_record(reply, &record);
             self.stream.group(self.group, |group, domain| {
-                let count = group.pending(id).map_or(0, |pending| pending.count);
-                group.assign(domain, consumer, id, now, count.saturating_add(1));
+                let count = group.pending(id).map_or(1, Pending::next_count);
+                group.assign(domain, consumer, id, now, count);
             });
         }
     }
@@ -532,7 +536,7 @@ impl Delivery<'_> {
         let (consumer, now) = (self.consumer, self.now);
         let claimed = self.stream.group(self.group, |group, domain| {
             let old = *group.pending(id)?;
-            let count = old.count.saturating_add(1);
+            let count = old.next_count();
             group.assign(domain, consumer, id, now, count);
             group.update_consumer(domain, consumer, |consumer| consumer.active_ms = Some(now));
             Some((old, group.last_id))
@@ -551,7 +555,7 @@ impl Delivery<'_> {
             id,
             consumer: None,
             delivered_ms: now,
-            count: old.count.saturating_add(1),
+            count: old.next_count(),
             last_id,
         });
         true
@@ -580,7 +584,9 @@ impl Delivery<'_> {
                     });
                 }
             }
-            group.update_consumer(domain, consumer, |consumer| consumer.active_ms = Some(now));
+            if !no_ack {
+                group.update_consumer(domain, consumer, |consumer| consumer.active_ms = Some(now));
+            }
         });
         delivered.dirty = 1;
     }

@@ -10,6 +10,21 @@ use std::ptr::NonNull;
 use super::domain::{Domain, EPOCH_BITS, EPOCH_MAX};
 use super::tree::Item;
 
+/// A value that can be copied when a snapshot may see it.
+pub trait Copyable: Send + Sync + 'static {
+    /// A second value of the same content.
+    ///
+    /// # Safety
+    /// Only one of the two goes on as the owner of what the value owns beyond itself; the other is read, and dropped.
+    unsafe fn copy(&self) -> Self;
+}
+
+impl<T: Clone + Send + Sync + 'static> Copyable for T {
+    unsafe fn copy(&self) -> T {
+        self.clone()
+    }
+}
+
 /// Owns a value; a pointer wide. It does not free on drop, since that takes the domain: give it up
 /// with [`CowBox::retire`].
 pub struct CowBox<T> {
@@ -28,7 +43,7 @@ unsafe impl<T: Send + Sync> Send for CowBox<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send + Sync> Sync for CowBox<T> {}
 
-impl<T: Clone + Send + Sync + 'static> CowBox<T> {
+impl<T: Copyable> CowBox<T> {
     /// Puts a value on the heap.
     pub fn new(domain: &mut Domain, value: T) -> CowBox<T> {
         let birth = domain.write_epoch() | u64::from(domain.id()) << EPOCH_BITS;
@@ -52,7 +67,8 @@ impl<T: Clone + Send + Sync + 'static> CowBox<T> {
         let birth = self.birth(domain);
         domain.write_epoch();
         if domain.is_frozen(birth) {
-            let copy = CowBox::new(domain, self.get().clone());
+            // SAFETY: the old value is given up here: what it owns is the copy's.
+            let copy = CowBox::new(domain, unsafe { self.get().copy() });
             std::mem::replace(self, copy).retire(domain);
         }
         // SAFETY: no snapshot sees it, and its owner is borrowed uniquely.
@@ -120,7 +136,7 @@ impl Weigh for Vec<u8> {
 }
 
 // SAFETY: a plain pointer; `release` frees what it owns.
-unsafe impl<T: Weigh + Clone + Send + Sync + 'static> Item for CowBox<T> {
+unsafe impl<T: Weigh + Copyable> Item for CowBox<T> {
     #[inline]
     fn weight(&self) -> u64 {
         self.get().weight()

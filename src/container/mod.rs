@@ -31,7 +31,7 @@ mod testing;
 mod tree;
 
 pub use buffer::{Buffer, Corrupt};
-pub use cow_box::{CowBox, Weigh};
+pub use cow_box::{Copyable, CowBox, Weigh};
 pub use cow_bytes::CowBytes;
 pub use domain::{Domain, EPOCH_BITS, EPOCH_MAX, Garbage, Pin};
 pub use entry::{Entry, Owned};

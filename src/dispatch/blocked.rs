@@ -34,9 +34,7 @@ impl Machine {
         if self.engine.pause.kind(now_ms).is_some() {
             return;
         }
-        while let Some((at_ms, link)) = self.engine.key_waits.first_retry()
-            && at_ms <= now_ms
-        {
+        while let Some(link) = self.engine.key_waits.take_retry(now_ms) {
             self.serve(link, host);
             self.serve_key_waits(host);
         }
@@ -45,8 +43,8 @@ impl Machine {
     /// Nanoseconds until [`Machine::retry_key_waits`] has something to do.
     pub(super) fn retry_sleep_ns(&self) -> u64 {
         let clock = &self.engine.clock;
-        match self.engine.key_waits.first_retry() {
-            Some((at_ms, _)) if self.engine.pause.kind(clock.mono_ms()).is_none() => at_ms
+        match self.engine.key_waits.first_retry_ms() {
+            Some(at_ms) if self.engine.pause.kind(clock.mono_ms()).is_none() => at_ms
                 .saturating_mul(1_000_000)
                 .saturating_sub(clock.mono_ns),
             _ => u64::MAX,
@@ -85,7 +83,7 @@ impl Machine {
             return;
         }
         if self.holds_back(link) {
-            self.engine.migrations.held_back = true;
+            self.engine.key_waits.held_back = true;
             return;
         }
         let Some(wait) = self.engine.end_key_wait(link) else {
@@ -104,20 +102,25 @@ impl Machine {
         self.put_back(client);
     }
 
-    /// Whether the waiting command would write a key that is on its way to another server.
+    /// Whether a pause holds the waiting command, or it would write a key that is on its way to another server.
     #[inline]
     fn holds_back(&self, link: LinkId) -> bool {
-        if self.engine.migrations.locks_nothing() {
+        let engine = &self.engine;
+        if engine.migrations.locks_nothing() && !engine.pause.is_set() {
             return false;
         }
-        match self.engine.clients.get(link).map(|client| &client.blocked) {
-            Some(Some(Blocked::Keys(wait))) => {
-                let args = Args::queued(&wait.command, self.engine.keyspace.seed());
-                let entry = table().get(wait.command.command);
-                guards::may_write_moving(&self.engine, wait.db, entry, &args)
-            }
-            _ => false,
+        let Some(client) = engine.clients.get(link) else {
+            return false;
+        };
+        let Some(Blocked::Keys(wait)) = &client.blocked else {
+            return false;
+        };
+        let entry = table().get(wait.command.command);
+        if guards::paused(engine, client, entry) {
+            return true;
         }
+        let args = Args::queued(&wait.command, engine.keyspace.seed());
+        guards::may_write_moving(engine, wait.db, entry, &args)
     }
 
     fn run_again(&mut self, client: &mut Client, command: QueuedCommand, host: &mut dyn Host) {

@@ -38,6 +38,7 @@ impl Machine {
         }
         if self.engine.pause.is_set() && self.engine.pause.end_passed(now_ns / 1_000_000) {
             self.engine.resume_postponed();
+            self.serve_key_waits(host);
         }
         self.maintain(host);
         if now_ns >= self.cron.next_ns {

@@ -54,11 +54,6 @@ impl Machine {
         while let Some(outcome) = self.engine.take_migrated() {
             self.end_migration(outcome);
             self.engine.resume_postponed();
-            if std::mem::take(&mut self.engine.migrations.held_back) {
-                for db in 0..self.engine.keyspace.count() {
-                    self.engine.signal_database(db);
-                }
-            }
             self.serve_key_waits(host);
         }
     }

@@ -13,6 +13,8 @@ pub struct Glances<'e> {
     db: usize,
     sees_due: bool,
     touches: bool,
+    /// What is found decides what is stored: a replica that does the same has to find the same.
+    decides: bool,
     prng: Prng,
     count: GlanceCount,
 }
@@ -22,24 +24,30 @@ pub struct Glances<'e> {
 pub struct GlanceCount {
     hits: u64,
     misses: u64,
-    /// Keys and their fields that are due, as access to them deletes them: at most [`DUE_MAX`].
-    due: Vec<DueField>,
+    /// What is due and was met, as access to it deletes it.
+    due: Vec<Due>,
 }
 
-/// A key and a field of it.
-type DueField = (Box<[u8]>, Box<[u8]>);
+/// A key that is due, or a field of one.
+#[derive(Debug)]
+struct Due {
+    key: Box<[u8]>,
+    field: Option<Box<[u8]>>,
+}
 
-/// Due fields that one command notes.
+/// Due fields that a command notes which only reads.
 const DUE_MAX: usize = 4096;
 
 impl<'e> Glances<'e> {
-    /// For the running client; `seed` draws what LFU needs.
-    pub fn new(engine: &'e Engine, client: &Client, seed: u64) -> Glances<'e> {
+    /// For the running client; `seed` draws what LFU needs. What is due and met is deleted by
+    /// [`Engine::count_glances`]: all of it if what is found `decides` what a replica stores, which is told so before.
+    pub fn new(engine: &'e Engine, client: &Client, seed: u64, decides: bool) -> Glances<'e> {
         Glances {
             engine,
             db: client.db,
             sees_due: client.must_obey(),
             touches: !client.is(ClientFlags::NO_TOUCH),
+            decides,
             prng: Prng::new(seed),
             count: GlanceCount::default(),
         }
@@ -63,8 +71,16 @@ impl<'e> Glances<'e> {
     /// The live entry of a key.
     pub fn find(&mut self, key: Key<'_>) -> Option<&'e Entry> {
         let engine = self.engine;
-        let lives = |entry: &&Entry| self.sees_due || !engine.is_ended(entry);
-        let found = engine.keyspace.find(self.db, key).filter(lives);
+        let mut found = engine.keyspace.find(self.db, key);
+        if let Some(entry) = found
+            && !self.sees_due
+            && engine.is_ended(entry)
+        {
+            if self.decides {
+                self.note_due(entry, None);
+            }
+            found = None;
+        }
         match found {
             None => self.count.misses += 1,
             Some(entry) => {
@@ -89,11 +105,19 @@ impl<'e> Glances<'e> {
         if HashView::new(hash, now).shows(deadline) {
             return Some(value);
         }
-        // Where due fields are reclaimed anyway, that is soon enough.
-        if !self.engine.counts_exactly() && self.count.due.len() < DUE_MAX {
-            self.count.due.push((entry.key().into(), field.into()));
+        // Where due fields are reclaimed anyway, that is soon enough for who only reads.
+        if self.decides || (!self.engine.counts_exactly() && self.count.due.len() < DUE_MAX) {
+            self.note_due(entry, Some(field));
         }
         None
+    }
+
+    #[cold]
+    fn note_due(&mut self, entry: &Entry, field: Option<&[u8]>) {
+        self.count.due.push(Due {
+            key: entry.key().into(),
+            field: field.map(Box::from),
+        });
     }
 
     /// What was found so far.
@@ -103,13 +127,19 @@ impl<'e> Glances<'e> {
 }
 
 impl Engine {
-    /// Adds look-ups to the statistics, and deletes the due fields that were met.
+    /// Adds look-ups to the statistics, and deletes what was noted as due.
     pub fn count_glances(&mut self, client: &Client, count: GlanceCount) {
         self.stats.keyspace_hits += count.hits;
         self.stats.keyspace_misses += count.misses;
-        for (key, field) in &count.due {
+        for Due { key, field } in &count.due {
             let key = self.keyspace.key(key);
-            self.drop_due_fields(client, key, false, std::iter::once(&**field));
+            match field {
+                Some(field) => self.drop_due_fields(client, key, false, std::iter::once(&**field)),
+                None => {
+                    self.drop_due(client, key);
+                    self.drop_all_due_fields(client, key);
+                }
+            }
         }
     }
 }

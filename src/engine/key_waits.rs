@@ -48,6 +48,8 @@ struct Want {
     kind: Kind,
     or_none: bool,
     claims: bool,
+    /// It is tried at some time in any case.
+    timed: bool,
 }
 
 impl Want {
@@ -56,6 +58,7 @@ impl Want {
             kind: wait.kind,
             or_none: wait.or_none,
             claims: wait.claims,
+            timed: wait.retry_ms > 0,
         }
     }
 
@@ -121,6 +124,8 @@ pub struct KeyWaits {
     count: usize,
     /// The number of the next arrival.
     next: u64,
+    /// A client was not served because of a pause or a migration ([`Engine::resume_postponed`]).
+    pub held_back: bool,
 }
 
 impl KeyWaits {
@@ -184,9 +189,16 @@ impl KeyWaits {
         self.deadlines.first().copied()
     }
 
-    /// The client that is tried first though no key changed, and when.
-    pub fn first_retry(&self) -> Option<(u64, LinkId)> {
-        self.retries.first().copied()
+    /// When a client is tried though no key changed.
+    pub fn first_retry_ms(&self) -> Option<u64> {
+        self.retries.first().map(|(at_ms, _)| *at_ms)
+    }
+
+    /// A client that is to be tried by now, each once.
+    pub fn take_retry(&mut self, now_ms: u64) -> Option<LinkId> {
+        let (_, link) = *self.retries.first().filter(|(at_ms, _)| *at_ms <= now_ms)?;
+        self.retries.pop_first();
+        Some(link)
     }
 
     fn waiters_mut(&mut self, db: usize, key: &[u8]) -> Option<&mut Waiters> {
@@ -257,15 +269,16 @@ impl Engine {
         }
     }
 
-    /// Entries of a stream were delivered, or count as delivered at another time: who waits to claim them is tried.
+    /// Entries of a stream were delivered: who waits to claim them is tried, but who is tried at some time in any case
+    /// only if they count as delivered in the `past`.
     #[inline]
-    pub fn signal_claimers(&mut self, db: usize, key: &[u8]) {
+    pub fn signal_claimers(&mut self, db: usize, key: &[u8], past: bool) {
         if self.key_waits.is_empty() {
             return;
         }
         let waiters = self.key_waits.waiters_mut(db, key);
-        let claimed = |waiters: &mut Waiters| waiters.groups.iter().any(|group| group.want.claims);
-        if waiters.is_some_and(claimed) {
+        let tried = |group: &Group| group.want.claims && (past || !group.want.timed);
+        if waiters.is_some_and(|waiters| waiters.groups.iter().any(tried)) {
             self.signal_waited(db, key);
         }
     }

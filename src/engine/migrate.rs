@@ -341,8 +341,6 @@ pub struct Migrations {
     /// With the moment since when, the oldest first.
     kept: VecDeque<(Connection, u64)>,
     locked: Locked,
-    /// A client that waits for keys was not served because of a lock.
-    pub held_back: bool,
     next: u64,
 }
 

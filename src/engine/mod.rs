@@ -587,8 +587,12 @@ impl Engine {
         self.resume_postponed();
     }
 
-    /// Tries postponed commands again: another pause may hold them still.
+    /// Tries postponed commands again, and clients that wait for keys and were held back: another pause may hold them
+    /// still.
     pub fn resume_postponed(&mut self) {
+        if std::mem::take(&mut self.key_waits.held_back) {
+            (0..self.keyspace.count()).for_each(|db| self.signal_database(db));
+        }
         for client in self.clients.iter_mut() {
             if client.blocked == Some(Blocked::Paused) {
                 client.blocked = None;

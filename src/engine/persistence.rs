@@ -386,6 +386,7 @@ impl Engine {
         self.touch_all_watched();
         self.keyspace.replace(keyspace);
         self.own_expires = OwnExpires::default();
+        (0..self.keyspace.count()).for_each(|db| self.signal_database(db));
         self.loaded(loaded);
     }
 

@@ -436,3 +436,49 @@ fn timeouts_end_where_those_of_redis_do() {
         pair.same(&format!("BLMPOP {timeout} 1 k LEFT"));
     }
 }
+
+/// A client that waits to claim and is closed while its time comes is forgotten.
+#[test]
+fn a_closed_client_is_not_tried() {
+    let server = Server::start(&["--enable-debug-command", "yes"]);
+    let (mut client, mut waiting) = (server.client(), server.client());
+    client.text("XADD s 1-1 f v");
+    client.text("XGROUP CREATE s g 0");
+    client.text("XREADGROUP GROUP g x STREAMS s >");
+    let id = waiting.text("CLIENT ID");
+    waiting.send(b"XREADGROUP GROUP g y BLOCK 0 CLAIM 50 STREAMS s >\r\n");
+    wait_until("it waits", || {
+        client.info("clients", "blocked_clients") == "1"
+    });
+    client.send(format!("DEBUG SLEEP 0.2\r\nCLIENT KILL ID {id}\r\nPING\r\n").as_bytes());
+    for _ in 0..3 {
+        client.read();
+    }
+    assert_eq!(client.text("PING"), "PONG");
+    assert_eq!(client.info("clients", "blocked_clients"), "0");
+}
+
+/// Who waits to write is not served before a pause of writes ends.
+#[test]
+fn a_pause_holds_who_waits_to_write() {
+    let server = Server::start(&[]);
+    let (mut client, mut waiting, mut reading) =
+        (server.client(), server.client(), server.client());
+    client.text("ZADD y 1 a");
+    client.text("XADD x 1-1 f v");
+    waiting.send(b"BZPOPMIN z 0\r\n");
+    reading.send(b"XREAD BLOCK 0 STREAMS w 0\r\n");
+    wait_until("they wait", || {
+        client.info("clients", "blocked_clients") == "2"
+    });
+    let start = Instant::now();
+    client.send(b"MULTI\r\nCLIENT PAUSE 300 WRITE\r\nRENAME y z\r\nRENAME x w\r\nEXEC\r\n");
+    for _ in 0..5 {
+        client.read();
+    }
+    reading.read();
+    assert_eq!(client.text("ZCARD z"), "1");
+    waiting.read();
+    assert!(start.elapsed() >= Duration::from_millis(290));
+    assert_eq!(client.text("ZCARD z"), "0");
+}

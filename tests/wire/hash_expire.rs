@@ -519,3 +519,20 @@ fn files_keep_deadlines_of_fields() {
     client.text("SAVE");
     assert!(std::fs::read(&file).unwrap().starts_with(b"REDIS0011"));
 }
+
+/// On a writable replica, which deletes nothing that is due, a deadline of 0 is one all the same.
+#[test]
+fn a_deadline_of_0_is_a_deadline() {
+    let primary = Server::start(&["--repl-diskless-sync-delay", "0"]);
+    let replica = Server::start(&["--replica-read-only", "no"]);
+    let mut client = replica.client();
+    client.text(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
+    wait_until("the sync", || {
+        client.info("replication", "master_link_status") == "up"
+    });
+    client.text("HSET h a 1 b 2 c 3");
+    client.text("HPEXPIREAT h 5000000000000 FIELDS 1 a");
+    client.text("HPEXPIREAT h 0 FIELDS 1 b");
+    assert_eq!(client.text("HGETALL h"), "[a, 1, c, 3]");
+    assert_eq!(client.text("HKEYS h"), "[a, c]");
+}

@@ -1113,3 +1113,93 @@ fn deadlines_of_fields_reach_replicas_of_every_make() {
         }
     }
 }
+
+/// What depends on what a replica cannot know is told so that it ends with the same.
+#[test]
+fn replicas_store_what_their_primary_does() {
+    let args = [
+        "--enable-debug-command",
+        "yes",
+        "--repl-diskless-sync-delay",
+        "0",
+    ];
+    let (source, replica) = (Server::start(&args), Server::start(&args));
+    follow(&replica, &source);
+    link_up(&replica);
+    let mut client = source.client();
+    client.text("CONFIG SET stream-node-max-entries 10");
+    client.text("DEBUG SET-ACTIVE-EXPIRE 0");
+    client.text("RPUSH l a b c");
+    client.text("MSET w_a 1 w_b 2");
+    for (made, stored) in [
+        ("SET w_c 99 PX 1", "SORT l BY w_* GET # GET w_* STORE d"),
+        (
+            "HSETEX h_c PX 1 FIELDS 1 f 9",
+            "SORT l BY h_*->f GET h_*->f STORE e",
+        ),
+    ] {
+        client.text(made);
+        std::thread::sleep(Duration::from_millis(5));
+        client.text(stored);
+    }
+    assert_eq!(client.text("LRANGE d 0 -1"), "[c, , a, 1, b, 2]");
+    for (stream, trim) in [
+        ("s", "MINID ~ 35"),
+        ("t", "MAXLEN ~ 11"),
+        ("u", "MAXLEN 25"),
+        ("v", "MINID 25"),
+        ("w", "MAXLEN = 11"),
+    ] {
+        for id in 1..=40 {
+            client.text(&format!("XADD {stream} {id}-0 f v"));
+        }
+        client.text(&format!("XGROUP CREATE {stream} g 0"));
+        client.text(&format!("XREADGROUP GROUP g c STREAMS {stream} >"));
+        let acknowledged: Vec<String> = (1..=40)
+            .filter(|id| *id != 3 && *id != 25)
+            .map(|id| id.to_string())
+            .collect();
+        client.text(&format!("XACK {stream} g {}", acknowledged.join(" ")));
+        let removed = client.text(&format!("XTRIM {stream} {trim} ACKED"));
+        assert!(removed.parse::<u64>().unwrap() > 0, "{stream}: {removed}");
+    }
+    assert_eq!(client.text("XLEN u"), "25");
+    client.text("XCLAIM s g c 0 25 FORCE RETRYCOUNT 9223372036854775807");
+    client.text("XCLAIM s g d 0 25");
+    caught_up(&source, &replica);
+    assert_same(&source, &replica);
+    let mut other = replica.client();
+    for line in ["XPENDING s g - + 10 d", "XLEN t"] {
+        assert_eq!(client.text(line), other.text(line));
+    }
+    assert!(
+        client
+            .text("XPENDING s g - + 10 d")
+            .contains("9223372036854775807")
+    );
+}
+
+/// Clients of a replica that wait for keys find them in the data set that a full sync brings.
+#[test]
+fn waiting_clients_are_served_by_a_full_sync() {
+    let source = Server::start(&[
+        "--repl-diskless-sync-delay",
+        "0",
+        "--enable-debug-command",
+        "yes",
+    ]);
+    let replica = Server::start(&[]);
+    follow(&replica, &source);
+    let (mut client, mut other) = (source.client(), replica.client());
+    let mut waiting = replica.client();
+    waiting.send(b"XREAD BLOCK 0 STREAMS s 0\r\n");
+    wait_until("it waits", || {
+        other.info("clients", "blocked_clients") == "1"
+    });
+    client.send(b"DEBUG CHANGE-REPL-ID\r\nCLIENT KILL TYPE replica\r\nXADD s 5-0 f v\r\n");
+    for _ in 0..3 {
+        client.read();
+    }
+    let reply = waiting.read();
+    assert!(matches!(reply, Value::Array(_)), "{reply:?}");
+}

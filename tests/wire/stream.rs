@@ -753,3 +753,27 @@ fn replicas_of_redis_agree() {
         other.text("REPLICAOF NO ONE");
     }
 }
+
+/// XSETID may leave entries that are marked as deleted behind the last id: what is saved is loaded all the same.
+#[test]
+fn ids_that_are_taken_back_leave_nothing_behind() {
+    let server = Server::start(&["--enable-debug-command", "yes"]);
+    let mut client = server.client();
+    for last in ["1-1", "3-0"] {
+        client.text("DEL s");
+        client.text("XADD s 1-1 a b");
+        client.text("XADD s 3-0 a b");
+        client.text("XADD s 4-0 a b");
+        client.text("XDEL s 3-0 4-0");
+        assert_eq!(client.text("XSETID s 5-0 MAXDELETEDID 1-0"), "OK");
+        assert_eq!(client.text(&format!("XSETID s {last}")), "OK");
+        assert_eq!(client.text("DEBUG RELOAD"), "OK");
+        assert_eq!(client.text("XADD s 3-5 c d"), "3-5");
+        assert_eq!(client.text("DEBUG RELOAD"), "OK");
+        assert_eq!(
+            client.text("XRANGE s - +"),
+            "[[1-1, [a, b]], [3-5, [c, d]]]"
+        );
+        assert_eq!(client.text("XDEL s 3-5"), "1");
+    }
+}

@@ -101,7 +101,7 @@ impl StreamTwin {
             limit: 0,
             references,
         };
-        let removed = stream.trim(&trim) as usize;
+        let removed = stream.trim(&trim).removed as usize;
         let all = self.entries.clone();
         match (trim.approximate, references) {
             (_, References::Acknowledged) => {

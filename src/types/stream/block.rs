@@ -176,6 +176,9 @@ impl<'a> BlockRef<'a> {
         let head = Head::read(pack)?;
         let mut items = head.records.clone();
         let (mut live, mut deleted) = (0, 0);
+        if above.is_some_and(|above| first <= above) {
+            return None;
+        }
         let mut last = above;
         while items.place() != pack.end() {
             let start = items.place();
@@ -341,6 +344,18 @@ impl Block {
         }
         let mut digits = itoa::Buffer::new();
         PackMut::of(&mut self.bytes).replace(at, digits.format(count).as_bytes());
+    }
+
+    /// Drops the records behind `id`, which are marked as deleted and not all that there are.
+    pub(super) fn cut_after(&mut self, first: StreamId, id: StreamId) {
+        let mut behind = self.view().walk(first).filter(|record| record.id > id);
+        let Some(at) = behind.next().map(|record| record.at) else {
+            return;
+        };
+        let count = 1 + behind.count() as u64;
+        PackMut::of(&mut self.bytes).remove(at, usize::MAX);
+        let (_, deleted) = self.view().counts();
+        self.set_count(1, deleted.saturating_sub(count));
     }
 
     /// Marks entries as deleted; `ids` ascend and are of live entries.

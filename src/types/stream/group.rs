@@ -12,7 +12,7 @@
 use std::cmp::Ordering;
 
 use crate::base::time::UnixMs;
-use crate::container::{CowBox, CowTree, Domain, Item, TreeIter};
+use crate::container::{Copyable, CowBox, CowTree, Domain, Item, TreeIter};
 use crate::types::large::Blocks;
 
 use super::id::StreamId;
@@ -31,6 +31,13 @@ pub struct Pending {
 }
 
 const _: () = assert!(size_of::<Pending>() == 40);
+
+impl Pending {
+    /// How often once it is delivered again. What replicas are told of it is a signed number.
+    pub fn next_count(&self) -> u64 {
+        (self.count + 1).min(i64::MAX as u64)
+    }
+}
 
 /// Of an entry that a loader has not given to a consumer yet.
 pub(super) const NOBODY: u32 = u32::MAX;
@@ -85,14 +92,13 @@ impl Consumer {
     }
 }
 
-/// The copy goes on as the owner of the tree.
-impl Clone for Consumer {
-    fn clone(&self) -> Consumer {
+impl Copyable for Consumer {
+    unsafe fn copy(&self) -> Consumer {
         Consumer {
             name: self.name.clone(),
             seen_ms: self.seen_ms,
             active_ms: self.active_ms,
-            // SAFETY: only a box clones it, whose old value is read and then dropped, which leaves the tree alone.
+            // SAFETY: the caller's promise; dropping it leaves the tree alone.
             pending: unsafe { self.pending.share() },
         }
     }
@@ -139,14 +145,13 @@ pub struct Group {
     next_number: u32,
 }
 
-/// As [`Consumer`]'s.
-impl Clone for Group {
-    fn clone(&self) -> Group {
+impl Copyable for Group {
+    unsafe fn copy(&self) -> Group {
         Group {
             name: self.name.clone(),
             last_id: self.last_id,
             entries_read: self.entries_read,
-            // SAFETY: as in `Consumer::clone`.
+            // SAFETY: as in `Consumer::copy`.
             pending: unsafe { self.pending.share() },
             // SAFETY: as above.
             by_time: self.by_time.as_ref().map(|tree| unsafe { tree.share() }),

@@ -136,8 +136,9 @@ fn parse_u64(text: &[u8]) -> Option<u64> {
         [b'+', digits @ ..] => (digits, false),
         digits => (digits, false),
     };
-    // What is a number below zero at first sight is refused.
-    if digits.is_empty() || (negative && blanks == 0 && digits != b"0") {
+    // A well-formed number below zero is refused; others are taken modulo 2^64.
+    let formed = negative && blanks == 0 && digits.first().is_some_and(|digit| *digit != b'0');
+    if digits.is_empty() {
         return None;
     }
     let mut value = 0_u64;
@@ -149,11 +150,11 @@ fn parse_u64(text: &[u8]) -> Option<u64> {
             .checked_mul(10)?
             .checked_add(u64::from(digit - b'0'))?;
     }
-    Some(if negative {
-        value.wrapping_neg()
-    } else {
-        value
-    })
+    match negative {
+        true if formed && value <= 1 << 63 => None,
+        true => Some(value.wrapping_neg()),
+        false => Some(value),
+    }
 }
 
 /// The text of an id.

@@ -92,7 +92,7 @@ impl Stream {
                 self.meta.last_id = last;
                 self.push_block(domain, first, block);
             }
-            LoadPart::Totals(totals) => self.load_totals(totals)?,
+            LoadPart::Totals(totals) => self.load_totals(domain, totals)?,
             LoadPart::Group {
                 name,
                 last_id,
@@ -116,7 +116,7 @@ impl Stream {
                 let pending = Pending {
                     id,
                     delivered_ms,
-                    count,
+                    count: count.min(i64::MAX as u64),
                     consumer: NOBODY,
                 };
                 let fresh =
@@ -156,11 +156,11 @@ impl Stream {
         })
     }
 
-    fn load_totals(&mut self, totals: Totals) -> Option<()> {
-        if totals.length != self.meta.length || totals.last_id < self.meta.last_id {
+    fn load_totals(&mut self, domain: &mut Domain, totals: Totals) -> Option<()> {
+        if totals.length != self.meta.length || totals.last_id < self.last_live_id() {
             return None;
         }
-        self.meta.last_id = totals.last_id;
+        self.set_last_id(domain, totals.last_id);
         self.find_first();
         match totals.newer {
             Some((_, max_deleted_id, entries_added)) => {

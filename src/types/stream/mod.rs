@@ -230,6 +230,15 @@ pub struct Trim {
     pub references: References,
 }
 
+/// What trimming did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Trimmed {
+    /// Entries that went.
+    pub removed: u64,
+    /// Where the block begins at which it ended; None: behind the last.
+    pub rest: Option<StreamId>,
+}
+
 /// A stream.
 pub struct Stream {
     /// All blocks but the last.
@@ -617,8 +626,8 @@ impl Stream {
         Blocks::retire(removed, domain);
     }
 
-    /// Trims; how many entries went.
-    fn trim(&mut self, domain: &mut Domain, trim: &Trim) -> u64 {
+    /// See [`StreamMut::trim`].
+    fn trim(&mut self, domain: &mut Domain, trim: &Trim) -> Trimmed {
         let mut removed = 0;
         if trim.references == References::Keep {
             let (count, live) = self.whole_blocks(trim);
@@ -671,7 +680,9 @@ impl Stream {
                 self.mark_trimmed(domain, at, &ids, whole);
             }
             removed += ids.len() as u64;
-            if !whole {
+            // What is kept of this block for its references has to come from those behind it.
+            let is_last = matches!(trim.to, TrimTo::Id(_)) || ids.len() as u64 == over;
+            if !whole && is_last {
                 break;
             }
             if !emptied {
@@ -681,7 +692,10 @@ impl Stream {
         if self.meta.length == 0 || removed > 0 {
             self.find_first();
         }
-        removed
+        Trimmed {
+            removed,
+            rest: self.node(at).map(|node| node.first),
+        }
     }
 
     /// As [`Stream::mark`]; a block that is not `whole` to be removed stays with marked entries alone, as in Redis.
@@ -691,6 +705,22 @@ impl Stream {
         }
         self.edit(domain, at, |first, block| block.mark(first, ids));
         self.meta.length -= ids.len() as u64;
+    }
+
+    /// Makes `id`, which no live entry is above, the last: records above it that are marked as deleted would stand in
+    /// the way of ids to come.
+    fn set_last_id(&mut self, domain: &mut Domain, id: StreamId) {
+        self.meta.last_id = id;
+        while let Some(at) = self.block_count().checked_sub(1)
+            && let Some(node) = self.node(at)
+            && node.block.last_id(node.first).is_some_and(|last| last > id)
+        {
+            if node.first <= id {
+                self.edit(domain, at, |first, block| block.cut_after(first, id));
+                return;
+            }
+            self.remove_block(domain, at);
+        }
     }
 
     /// No group refers to an entry any more.
@@ -864,10 +894,16 @@ impl<'a> StreamMut<'a> {
         stream.forget_references(domain, id);
     }
 
-    /// Trims; how many entries went.
-    pub fn trim(&mut self, trim: &Trim) -> u64 {
+    /// Removes entries from the first on.
+    pub fn trim(&mut self, trim: &Trim) -> Trimmed {
         let (stream, domain) = self.parts();
         stream.trim(domain, trim)
+    }
+
+    /// Makes `id`, which no live entry is above, the last that was given out.
+    pub fn set_last_id(&mut self, id: StreamId) {
+        let (stream, domain) = self.parts();
+        stream.set_last_id(domain, id);
     }
 
     /// What is known besides the entries, for changing it.
