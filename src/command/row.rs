@@ -65,7 +65,8 @@ pub const PROTECTED: u32 = 1 << 24;
 /// For internal use; not shown by COMMAND INFO but by COMMAND DOCS.
 pub const SYSCMD: u32 = 1 << 25;
 
-/// Waits for another server, so it cannot be part of a transaction, though Redis's can. Not shown by COMMAND INFO.
+/// Waits for another server, so it cannot be part of a transaction or script, though Redis's can. Not shown by COMMAND
+/// INFO.
 pub const ALONE: u32 = 1 << 26;
 
 /// Flag names as COMMAND INFO prints them, in its order.

@@ -10,8 +10,9 @@
 //! writable replica's primary, DEBUG) marks the key, which is then not deleted. Nothing is ever deleted that was changed
 //! since it was sent.
 //!
-//! Invariants: a key is locked only by one migration, from its start until it is over (with COPY until it is sent); a link is
-//! either that of one migration or kept, and no client has it.
+//! Invariants: a key is locked only by one migration, from its start until it is over (with COPY too: a copy that arrived
+//! late could replace what another command moved there meanwhile); a link is either that of one migration or kept, and
+//! no client has it.
 //!
 //! Source of the behaviour: the documentation of MIGRATE, and replies of redis-server 8.0.
 
@@ -175,8 +176,6 @@ pub struct Migration {
     /// Why it could not be finished.
     failure: Option<&'static str>,
     deadline_ms: u64,
-    /// Its keys are locked.
-    locks: bool,
 }
 
 impl Migration {
@@ -329,9 +328,6 @@ pub struct Outcome {
     pub error: Option<Vec<u8>>,
 }
 
-/// By database and key: whether it was changed since it was sent.
-type Locked = BTreeMap<usize, HashMap<Box<[u8]>, bool>>;
-
 /// All MIGRATEs under way, and the connections kept for the next.
 #[derive(Debug, Default)]
 pub struct Migrations {
@@ -340,7 +336,8 @@ pub struct Migrations {
     by_link: HashMap<LinkId, u64>,
     /// With the moment since when, the oldest first.
     kept: VecDeque<(Connection, u64)>,
-    locked: Locked,
+    /// By database and key: whether it was changed since it was sent.
+    locked: BTreeMap<usize, HashMap<Box<[u8]>, bool>>,
     next: u64,
 }
 
@@ -393,6 +390,23 @@ impl Migrations {
         keys.extend(request.keys.iter().map(|key| (key.clone(), false)));
     }
 
+    /// Gives keys free; those of them that were changed since they were sent.
+    fn unlock(&mut self, request: &Move) -> Vec<Box<[u8]>> {
+        let Some(keys) = self.locked.get_mut(&request.db) else {
+            return Vec::new();
+        };
+        let mut changed = Vec::new();
+        for key in &request.keys {
+            if keys.remove(key) == Some(true) {
+                changed.push(key.clone());
+            }
+        }
+        if keys.is_empty() {
+            self.locked.remove(&request.db);
+        }
+        changed
+    }
+
     fn keep(&mut self, mut connection: Connection, now_ms: u64) -> Option<LinkId> {
         connection.output = VecDeque::new();
         connection.line = Vec::new();
@@ -437,7 +451,6 @@ impl Engine {
             refusal: None,
             failure: None,
             deadline_ms: 0,
-            locks: true,
         };
         migration.progressed(now_ms);
         if let Some(link) = link {
@@ -699,12 +712,6 @@ impl Engine {
         }
         migration.next += 1;
         migration.end_if_done();
-        // Copies are of one instant for all keys; then they are of no concern any more.
-        if migration.request.copy && migration.next == migration.request.keys.len() {
-            migration.locks = false;
-            unlock(&mut migrations.locked, &migration.request);
-            self.resume_postponed();
-        }
     }
 
     /// Takes a migration that is over; its keys are free again.
@@ -715,10 +722,7 @@ impl Engine {
             |(&number, one): (&u64, &Migration)| (one.stage == Stage::Over).then_some(number);
         let number = migrations.running.iter().find_map(over)?;
         let mut migration = migrations.running.remove(&number)?;
-        let changed = match migration.locks {
-            true => unlock(&mut migrations.locked, &migration.request),
-            false => Vec::new(),
-        };
+        let changed = migrations.unlock(&migration.request);
         if let Some(mut connection) = migration.connection.take() {
             migrations.by_link.remove(&connection.link);
             if migration.refusal.is_some() {
@@ -782,23 +786,6 @@ impl Engine {
             keys.values_mut().for_each(|changed| *changed = true);
         }
     }
-}
-
-/// Gives keys free; those of them that were changed since they were sent.
-fn unlock(locked: &mut Locked, request: &Move) -> Vec<Box<[u8]>> {
-    let Some(keys) = locked.get_mut(&request.db) else {
-        return Vec::new();
-    };
-    let mut changed = Vec::new();
-    for key in &request.keys {
-        if keys.remove(key) == Some(true) {
-            changed.push(key.clone());
-        }
-    }
-    if keys.is_empty() {
-        locked.remove(&request.db);
-    }
-    changed
 }
 
 fn connect_to(number: u64, migration: &Migration) -> Action {

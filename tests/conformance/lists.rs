@@ -44,7 +44,6 @@ const AREAS: &[&str] = &[
     "hashes",
     "hyperloglog",
     "lists",
-    "migrate",
     "modules",
     "notifications",
     "pubsub",

@@ -7,7 +7,7 @@
 //! apart. Then the faults stop, the writes stop, and every replica must equal its source, byte for
 //! byte, at an equal offset, by DEBUG DIGEST and by a comparison that knows deadlines, groups and pending entries; so must
 //! what a node loads from a file that the source saves then. Every snapshot must encode to the same bytes however much was
-//! written since it was taken.
+//! written since it was taken. `migrate` has one machine that moves keys to a target of all vices.
 //!
 //! A failing seed is printed. `SIMULATION_SEED=n cargo test --test simulation` runs that one alone,
 //! `SIMULATION_SEEDS=n` that many, `SIMULATION_SECONDS=n` as many as end in that time; `SIMULATION_FIRST=n` begins with
@@ -15,6 +15,7 @@
 
 mod commands;
 mod host;
+mod migrate;
 mod node;
 #[path = "../random/mod.rs"]
 mod random;

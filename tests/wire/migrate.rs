@@ -1,7 +1,10 @@
 //! MIGRATE: to and from this server, against targets that err, hang or rave, and what others may do meanwhile.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+use redoxide::base::prng::Prng;
 
 use crate::harness::{Client, Peer, Server, Value, free_port, push_request, wait_until};
 
@@ -483,6 +486,77 @@ fn transactions_and_waiting_clients_wait_too() {
     assert_eq!(asking.read().to_string(), "OK");
     assert_eq!(mover.read().to_string(), "y");
     assert_eq!(other.text("LRANGE a 0 -1"), "[y]");
+}
+
+/// Counters go away and come back while clients count on: nothing that was counted is lost or counted twice.
+#[test]
+fn no_write_is_lost_on_the_way() {
+    const KEYS: u64 = 16;
+    let (here, there) = (Server::start(&[]), Server::start(&[]));
+    let ends = AtomicBool::new(false);
+    let count = |mut client: Client, seed| {
+        let (mut prng, mut counted) = (Prng::new(seed), 0);
+        while !ends.load(Ordering::Relaxed) {
+            let mut requests = Vec::new();
+            for _ in 0..8 {
+                let key = format!("k{}", prng.below(KEYS));
+                let in_transaction = prng.below(3) == 0;
+                if in_transaction {
+                    push_request(&mut requests, &["MULTI"]);
+                }
+                push_request(&mut requests, &["INCR", &key]);
+                if in_transaction {
+                    push_request(&mut requests, &["EXEC"]);
+                }
+            }
+            push_request(&mut requests, &["ECHO", "end"]);
+            client.send(&requests);
+            loop {
+                match client.read() {
+                    Value::Bulk(_) => break,
+                    Value::Int(_) | Value::Array(_) => counted += 1,
+                    Value::Simple(_) => {}
+                    other => panic!("{other}"),
+                }
+            }
+        }
+        counted
+    };
+    let names = (0..KEYS).map(|key| format!(" k{key}")).collect::<String>();
+    let value = |client: &mut Client, command: &str, key| {
+        let text = client.text(&format!("{command} k{key}"));
+        text.parse::<u64>().unwrap_or(0)
+    };
+    let (mut moving, mut target) = (here.client(), there.client());
+    let (mut moved, mut counted) = (0, 0);
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..3)
+            .map(|seed| {
+                let (client, count) = (here.client(), &count);
+                scope.spawn(move || count(client, seed))
+            })
+            .collect();
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(1500) {
+            let port = there.port();
+            let reply = moving.text(&format!(
+                "MIGRATE 127.0.0.1 {port} \"\" 0 20000 KEYS{names}"
+            ));
+            assert!(reply == "OK" || reply == "NOKEY", "{reply}");
+            for key in 0..KEYS {
+                let value = value(&mut target, "GETDEL", key);
+                moved += value;
+                moving.text(&format!("INCRBY k{key} {value}"));
+            }
+        }
+        ends.store(true, Ordering::Relaxed);
+        for writer in writers {
+            counted += writer.join().expect("a writer fails");
+        }
+    });
+    let stored: u64 = (0..KEYS).map(|key| value(&mut moving, "GET", key)).sum();
+    assert_eq!(stored, counted);
+    assert!(moved > counted, "{moved} of {counted} moved");
 }
 
 #[test]
