@@ -10,6 +10,7 @@
 #![allow(unsafe_code)]
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
 use crate::base::time::UnixMs;
 use crate::container::{Copyable, CowBox, CowTree, Domain, Item, TreeIter};
@@ -45,8 +46,8 @@ pub(super) const NOBODY: u32 = u32::MAX;
 // SAFETY: plain bits that own nothing.
 unsafe impl Item for Pending {}
 
-/// A consumer's pending entries are removed one by one where they are less than this part of the group's; else the tree
-/// is made anew from the others, which costs as much a kept one as 1/16 of a removal.
+/// A consumer's pending entries are removed one by one where they are less than this part of the group's; else run by run
+/// where the runs are; else the tree is made anew from the others, which costs as much a kept one as 1/16 of a removal.
 const REBUILD_SHARE: u64 = 16;
 
 /// A pending entry in the order of deliveries.
@@ -312,7 +313,7 @@ impl Group {
     }
 
     /// Removes a consumer with its pending entries; how many these were. O(its entries · log n), or O(n) when these are
-    /// many of the n that the group has, or O(log n) when they are all.
+    /// many of the n that the group has.
     pub fn remove_consumer(&mut self, domain: &mut Domain, key: ConsumerKey) -> u64 {
         let consumer = self.consumer(key);
         let count = consumer.pending_count();
@@ -344,16 +345,36 @@ impl Group {
             }
             return;
         }
-        let others = self.pending.iter().filter(|one| one.consumer != key.0);
-        let others = match count < all {
-            true => CowTree::of_items(domain, others.copied()),
-            false => CowTree::new(domain),
-        };
+        let runs = self.runs_of(key);
+        if runs.len() as u64 * REBUILD_SHARE < all {
+            for run in runs.into_iter().rev() {
+                let gone = self.pending.remove_range(domain, run.start, run.end);
+                Blocks::retire(gone, domain);
+            }
+        } else {
+            let others = self.pending.iter().filter(|one| one.consumer != key.0);
+            let others = CowTree::of_items(domain, others.copied());
+            Blocks::retire(std::mem::replace(&mut self.pending, others), domain);
+        }
         assert!(
-            others.len() + count == all,
+            self.pending.len() + count == all,
             "a consumer's entry is its group's"
         );
-        Blocks::retire(std::mem::replace(&mut self.pending, others), domain);
+    }
+
+    /// Where a consumer's entries stand among the group's.
+    fn runs_of(&self, key: ConsumerKey) -> Vec<Range<u64>> {
+        let mut runs: Vec<Range<u64>> = Vec::new();
+        for (at, pending) in (0..).zip(self.pending.iter()) {
+            if pending.consumer != key.0 {
+                continue;
+            }
+            match runs.last_mut() {
+                Some(run) if run.end == at => run.end += 1,
+                _ => runs.push(at..at + 1),
+            }
+        }
+        runs
     }
 
     /// Gives an entry to a consumer, whether it is pending already or not.
