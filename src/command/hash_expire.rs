@@ -105,7 +105,7 @@ const NO_FIELD: i64 = -2;
 /// What is answered of a field that has no deadline.
 const NO_DEADLINE: i64 = -1;
 /// The last deadline that a command can give.
-const DEADLINE_MAX: UnixMs = (1 << 46) - 1;
+const EXPIRE_TIME_MAX: UnixMs = (1 << 46) - 1;
 
 const MISPLACED: CommandError =
     CommandError::text("ERR Mandatory argument FIELDS is missing or not at the right position");
@@ -178,7 +178,7 @@ fn deadline(
     let at = number
         .checked_mul(scale)
         .and_then(|ms| ms.checked_add(base));
-    at.filter(|at| *at <= DEADLINE_MAX)
+    at.filter(|at| *at <= EXPIRE_TIME_MAX)
         .map(|at| at.max(1))
         .ok_or(CommandError::InvalidExpire(&ctx.command.full_name))
 }

@@ -54,7 +54,7 @@ pub const COMMANDS: &[Command] = &[Command::new("xinfo", -2, help)
             .doc(
                 Group::Stream,
                 "5.0.0",
-                "O(1), with FULL O(N) where N is what is listed",
+                "O(B) where B is the number of blocks, with FULL and N for what is listed",
                 "Describes a stream.",
             )
             .syntax("key [FULL [COUNT count]]{=full-block}")

@@ -241,7 +241,7 @@ fn find(pack: Pack<'_>, step: usize, field: &[u8]) -> Option<(Position, Position
     Some((found, pack.next(found)?))
 }
 
-/// The deadline that an element is. What is no positive number, as only a payload of strangers has it, is none.
+/// The deadline that an element is; 0 stands for none.
 fn deadline(item: PackItem<'_>) -> Option<UnixMs> {
     item.as_int().filter(|at| *at > 0)
 }

@@ -29,7 +29,7 @@ pub trait Collection: Blocks {
         None
     }
 
-    /// Bytes allocated: O(1), estimated where entries differ in size.
+    /// Bytes allocated, estimated where entries differ in size: O(1), and O(groups · consumers) of a stream.
     fn memory_bytes(&self) -> usize;
 
     /// A deep copy: O(elements).
@@ -166,7 +166,7 @@ macro_rules! large {
                 self.len() == 0
             }
 
-            /// Bytes allocated: O(1), estimated where entries differ in size.
+            /// Bytes allocated, estimated where entries differ in size: O(1), and O(groups · consumers) of a stream.
             pub fn memory_bytes(&self) -> usize {
                 match self { $(Large::$name(value) => value.memory_bytes()),* }
             }

@@ -165,7 +165,7 @@ impl Copyable for Group {
     }
 }
 
-/// What became of a group's consumer that was asked for.
+/// Names a consumer of a group: its number, which is not given out again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConsumerKey(u32);
 
