@@ -16,7 +16,7 @@
 //!
 //! Source of the behaviour: the documentation of MIGRATE, and replies of redis-server 8.0.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use super::{Action, CommandId, Engine, EventClass, LinkId, encode_command};
 use crate::rdb::payload;
@@ -739,8 +739,9 @@ impl Engine {
         let mut moved: Vec<Box<[u8]>> = Vec::new();
         if !request.copy {
             let acknowledged = migration.acknowledged.iter();
-            let keys = acknowledged.map(|&index| request.keys[index].clone());
-            moved.extend(keys.filter(|key| !changed.contains(key)));
+            let keys = acknowledged.map(|&index| &request.keys[index]);
+            let stay: HashSet<&[u8]> = changed.iter().map(|key| &**key).collect();
+            moved.extend(keys.filter(|key| !stay.contains(&***key)).cloned());
         }
         let error = match (migration.failure, migration.refusal, changed.first()) {
             (Some(text), _, _) => Some(text.as_bytes().to_vec()),
