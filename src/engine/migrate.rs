@@ -97,6 +97,8 @@ struct Connection {
     output: VecDeque<Vec<u8>>,
     sent: usize,
     unsent: usize,
+    /// Bytes written in all.
+    written: u64,
     /// The beginning of an answer.
     line: Vec<u8>,
     /// The target said more than it was asked: not to be kept.
@@ -114,6 +116,7 @@ impl Connection {
             output: VecDeque::new(),
             sent: 0,
             unsent: 0,
+            written: 0,
             line: Vec::new(),
             talkative: false,
         }
@@ -140,6 +143,7 @@ impl Connection {
 
     fn wrote(&mut self, bytes: usize) {
         self.unsent -= bytes;
+        self.written += bytes as u64;
         self.sent += bytes;
         if self
             .output
@@ -167,8 +171,8 @@ pub struct Migration {
     retried: bool,
     /// The first key that is not sent yet.
     next: usize,
-    /// Keys sent and not answered, by index.
-    awaited: VecDeque<usize>,
+    /// Keys sent and not answered, by index, each with the bytes written once its command is.
+    awaited: VecDeque<(usize, u64)>,
     /// Keys that the target has, by index.
     acknowledged: Vec<usize>,
     /// The first error that the target answered.
@@ -269,9 +273,14 @@ impl Migration {
             }
             Stage::Greeting(awaited) => self.stage = Stage::Greeting(awaited - 1),
             Stage::Moving => {
-                let Some(index) = self.awaited.pop_front() else {
+                let Some((index, end)) = self.awaited.pop_front() else {
                     return false;
                 };
+                let written = self.connection.as_ref().map_or(0, |link| link.written);
+                // Who agrees to what has not been sent means something else.
+                if agrees && written < end {
+                    return false;
+                }
                 if agrees {
                     self.acknowledged.push(index);
                 }
@@ -702,7 +711,8 @@ impl Engine {
         };
         if let (Some(parts), Some(connection)) = (command, &mut migration.connection) {
             parts.into_iter().for_each(|part| connection.push(part));
-            migration.awaited.push_back(migration.next);
+            let end = connection.written + connection.unsent as u64;
+            migration.awaited.push_back((migration.next, end));
             self.dirty_links.push(connection.link);
             let locked = migrations.locked.get_mut(&migration.request.db);
             let name = &migration.request.keys[migration.next];
