@@ -700,7 +700,7 @@ pub(super) fn seen_consumer(
 }
 
 /// What a claim made of an entry.
-enum Claimed {
+pub(super) enum Claimed {
     /// It is the consumer's.
     Yes(Claim),
     /// It is no entry any more, and no pending one either now.
@@ -844,7 +844,7 @@ fn take_over(
 }
 
 /// A pending entry whose stream has it no more is released.
-fn release_gone(group: &mut StreamGroup, domain: &mut Domain, id: StreamId) -> Claimed {
+pub(super) fn release_gone(group: &mut StreamGroup, domain: &mut Domain, id: StreamId) -> Claimed {
     let Some(pending) = group.pending(id).copied() else {
         return Claimed::No;
     };

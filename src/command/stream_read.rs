@@ -6,7 +6,8 @@
 
 use super::stream::{push_fields, push_id, push_record, push_records, strict_id};
 use super::stream_group::{
-    Claim, TOO_MANY_CONSUMERS, no_key_or_group, replicate_claims, replicate_progress, seen_consumer,
+    Claim, Claimed, TOO_MANY_CONSUMERS, no_key_or_group, release_gone, replicate_claims,
+    replicate_progress, seen_consumer,
 };
 use super::*;
 use crate::base::num;
@@ -505,7 +506,8 @@ impl Delivery<'_> {
         reply.end_array(mark, count);
     }
 
-    /// Pending entries that are idle for the time of CLAIM, the longest first.
+    /// Pending entries that are idle for the time of CLAIM, the longest first. Those that the stream has no more are
+    /// released, as by XAUTOCLAIM: no later call meets them again.
     fn idle(&mut self) -> Vec<StreamId> {
         let mut idle = Vec::new();
         let Some(min_idle_ms) = self.options.claim_idle_ms else {
@@ -525,10 +527,25 @@ impl Delivery<'_> {
                 break;
             }
             after = found.last().copied();
-            let ids = found.into_iter().map(|(_, id)| id);
-            idle.extend(ids.filter(|id| self.stream.get().get(*id).is_some()));
+            for (_, id) in found {
+                match self.stream.get().get(id) {
+                    Some(_) => idle.push(id),
+                    None => self.release(id),
+                }
+            }
         }
         idle
+    }
+
+    /// Releases a pending entry that the stream has no more.
+    fn release(&mut self, id: StreamId) {
+        let released = self
+            .stream
+            .group(self.group, |group, domain| release_gone(group, domain, id));
+        if let Some(Claimed::Gone(claim)) = released {
+            self.delivered.dirty = 1;
+            self.delivered.claims.push(claim);
+        }
     }
 
     /// Delivers a pending entry again, to this consumer.

@@ -355,7 +355,8 @@ pub(super) fn awaits_move(
     })
 }
 
-/// Whether a call may write a key that is on its way: one that writes and names no keys may write any.
+/// Whether a call may write a key that is on its way: a command that writes and has no keys among its arguments may
+/// write any. One whose keys cannot be told is left to its error.
 #[cold]
 pub(super) fn may_write_moving(
     engine: &Engine,
@@ -375,7 +376,7 @@ pub(super) fn may_write_moving(
             let mut names = keys.iter().map(|(at, _)| args.at(*at));
             names.any(|name| engine.migrations.locks(db, name))
         }
-        Some(_) | None => row.is(WRITE),
+        Some(_) | None => row.is(WRITE) && row.keys.is_empty(),
     }
 }
 

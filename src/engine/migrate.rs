@@ -763,7 +763,7 @@ impl Engine {
                 .concat(),
             ),
             (None, None, Some(_)) if !request.copy => {
-                Some(b"ERR Key changed while it was migrated: it stays here as well".to_vec())
+                Some(b"ERR Key changed while it was migrated: it was not deleted here".to_vec())
             }
             (None, None, _) => None,
         };

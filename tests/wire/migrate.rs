@@ -651,7 +651,7 @@ fn a_new_data_set_is_not_deleted_from() {
     ok(&mut link);
     assert_eq!(
         asking.read().to_string(),
-        "(error) ERR Key changed while it was migrated: it stays here as well"
+        "(error) ERR Key changed while it was migrated: it was not deleted here"
     );
     assert_eq!(other.text("GET a"), "1");
 }

@@ -460,6 +460,11 @@ fn idle_entries_are_claimed_by_readers() {
         client.text("XREADGROUP GROUP g b CLAIM -1 STREAMS k >"),
         "(error) ERR min-idle-time must be a positive integer"
     );
+    // What the stream has no more is met once.
+    client.text("XDEL k 1-0 2-0");
+    let reply = client.text("XREADGROUP GROUP g c COUNT 1 CLAIM 0 STREAMS k >");
+    assert!(reply.starts_with("[[k, [[3-0, "), "{reply}");
+    assert_eq!(client.text("XPENDING k g"), "[1, 3-0, 3-0, [[c, 1]]]");
 }
 
 /// Who waits with CLAIM is served when an entry has been idle for long enough, whoever has it.

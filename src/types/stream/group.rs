@@ -318,8 +318,10 @@ impl Group {
         let consumer = self.consumer(key);
         let count = consumer.pending_count();
         let name = self.name_place(&consumer.name);
-        self.forget_by_time(domain);
-        self.remove_pending_of(domain, key);
+        if count > 0 {
+            self.forget_by_time(domain);
+            self.remove_pending_of(domain, key);
+        }
         if let (Ok(name), Some(place)) = (name, self.place_of(key.0)) {
             self.names.remove_at(domain, name);
             let item = self.consumers.remove_at(domain, place);
