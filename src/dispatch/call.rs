@@ -218,6 +218,9 @@ impl Machine {
         };
         let dirty = self.engine.dirty;
         let db = client.db;
+        if client.is(ClientFlags::MASTER) && !self.engine.migrations.locks_nothing() {
+            guards::note_moving(&mut self.engine, db, entry, &args);
+        }
         self.engine.propagation_replaced = false;
         if !self.engine.monitors.is_empty()
             && !self.again

@@ -364,20 +364,37 @@ pub(super) fn may_write_moving(
     entry: &'static Registered,
     args: &Args<'_>,
 ) -> bool {
+    let keys = written_keys(entry, args);
+    match keys.is_empty() {
+        true => entry.command.is(WRITE) && entry.command.keys.is_empty(),
+        false => keys.iter().any(|name| engine.migrations.locks(db, name)),
+    }
+}
+
+/// A call that no lock holds back is about to be made: the keys that it may write are not deleted by a migration.
+#[cold]
+pub(super) fn note_moving(
+    engine: &mut Engine,
+    db: usize,
+    entry: &'static Registered,
+    args: &Args<'_>,
+) {
+    for name in written_keys(entry, args) {
+        engine.note_change(db, name);
+    }
+}
+
+/// The keys among the arguments of a call that may write.
+fn written_keys<'a>(entry: &'static Registered, args: &Args<'a>) -> Vec<&'a [u8]> {
     let row = entry.command;
     if !row.is(WRITE | MAY_REPLICATE) {
-        return false;
+        return Vec::new();
     }
     let keys = introspection::keys_of(row, args.count(), |at| {
         args.iter().nth(at).unwrap_or_default().to_vec()
     });
-    match keys {
-        Some(keys) if !keys.is_empty() => {
-            let mut names = keys.iter().map(|(at, _)| args.at(*at));
-            names.any(|name| engine.migrations.locks(db, name))
-        }
-        Some(_) | None => row.is(WRITE) && row.keys.is_empty(),
-    }
+    let places = keys.into_iter().flatten();
+    places.map(|(at, _)| args.at(at)).collect()
 }
 
 /// Whether a pause makes this command wait.

@@ -1,5 +1,6 @@
 //! MIGRATE: to and from this server, against targets that err, hang or rave, and what others may do meanwhile.
 
+use std::io::Read;
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -334,6 +335,74 @@ fn a_target_that_raves_loses_nothing() {
     wait_until("the connection is closed", || {
         client.info("stats", "migrate_cached_sockets") == "0"
     });
+}
+
+/// A target may not agree to what it has not been sent.
+#[test]
+fn an_answer_that_comes_too_early_is_not_believed() {
+    let server = Server::start(&["--rdbcompression", "no"]);
+    let mut client = server.client();
+    client.text("SETRANGE k 30000000 x");
+    let target = Target::new();
+    let mut asking = server.client();
+    begin(
+        &mut asking,
+        &format!("MIGRATE 127.0.0.1 {} k 0 10000", target.port()),
+    );
+    let mut link = target.accept();
+    asked(&mut link);
+    ok(&mut link);
+    let mut beginning = [0; 100];
+    link.stream().read_exact(&mut beginning).expect("RESTORE");
+    ok(&mut link);
+    assert_eq!(
+        asking.read().to_string(),
+        "(error) IOERR error or timeout reading to target instance"
+    );
+    assert_eq!(client.text("EXISTS k"), "1");
+}
+
+/// Whatever the primary of a writable replica does to a key on its way, the key stays.
+#[test]
+fn what_the_primary_changes_meanwhile_is_not_deleted() {
+    let primary = Server::start(&["--repl-diskless-sync-delay", "0"]);
+    let mut writer = primary.client();
+    writer.text("XADD a 1-1 f v");
+    writer.text("XGROUP CREATE a g 0");
+    let replica = Server::start(&["--replica-read-only", "no"]);
+    let mut client = replica.client();
+    client.text(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
+    wait_until("the sync", || {
+        client.info("replication", "master_link_status") == "up"
+    });
+    for change in [
+        "XREADGROUP GROUP g c STREAMS a >",
+        "XACK a g 1-1",
+        "XSETID a 9-9",
+        "XGROUP CREATECONSUMER a g d",
+        "XGROUP DESTROY a g",
+        "XADD a 10-1 f v",
+    ] {
+        let target = Target::new();
+        let mut asking = replica.client();
+        begin(
+            &mut asking,
+            &format!("MIGRATE 127.0.0.1 {} a 0 10000", target.port()),
+        );
+        let mut link = target.accept();
+        asked(&mut link);
+        ok(&mut link);
+        asked(&mut link);
+        writer.text(change);
+        writer.text("WAIT 1 5000");
+        ok(&mut link);
+        assert_eq!(
+            asking.read().to_string(),
+            "(error) ERR Key changed while it was migrated: it was not deleted here",
+            "{change}"
+        );
+        assert_eq!(client.text("EXISTS a"), "1", "{change}");
+    }
 }
 
 #[test]
