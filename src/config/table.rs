@@ -3,7 +3,7 @@
 //! A row reads: field, type and default; the name and, after `|`, its other name; what values are
 //! accepted; flags; and whether it has an effect here. To add a directive add a row; CONFIG GET,
 //! SET and REWRITE and the file syntax follow from it. Names, defaults, ranges and flags were read
-//! off a running Redis 8.0; only `io-spin-us` is our own.
+//! off a running Redis 8.0; only `io-nap-us` and `io-spin-us` are our own.
 
 use super::special::*;
 use super::value::Rule::{Any, Check, Memory, Range};
@@ -175,7 +175,8 @@ directives! {
     hll_sparse_max_bytes: i64 = 3000, "hll-sparse-max-bytes", Memory(0, i64::MAX), 0, Works;
     hz: i64 = 10, "hz", Range(0, I32_MAX), 0, Works;
     ignore_warnings: Text = Text::from(""), "ignore-warnings", Any, 0, StoredOnly;
-    io_spin_us: i64 = 30, "io-spin-us", Range(0, 1000), 0, Works;
+    io_nap_us: i64 = 80, "io-nap-us", Range(0, 1000), 0, Works;
+    io_spin_us: i64 = 20, "io-spin-us", Range(0, 1000), 0, Works;
     io_threads: i64 = 1, "io-threads", Range(1, 128), IMMUTABLE, StoredOnly;
     jemalloc_bg_thread: bool = true, "jemalloc-bg-thread", Any, 0, Works;
     key_load_delay: i64 = 0, "key-load-delay", Range(I32_MIN, I32_MAX), HIDDEN, Works;

@@ -11,6 +11,7 @@ mod poll;
 mod resolve;
 pub mod startup;
 mod sync;
+mod wait;
 
 use std::process::ExitCode;
 

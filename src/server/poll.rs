@@ -7,12 +7,7 @@
 //! to 0); whoever defers a read queues the link by hand (`unread`, or `held` until the machine lets it
 //! be read again).
 //!
-//! After a busy round the loop polls without blocking for up to `io-spin-us` before it sleeps, while such spins lately
-//! found work soon (figures in DESIGN.md, "I/O, measured"): at half load spins that often find something, but late,
-//! cost more processor time than sleeping and waking. DESIGN.md's limit of 20 µs was measured again, with a mean of at
-//! most 5 µs: with redis-benchmark at one request a connection the server then sleeps once in ten requests, and the
-//! client pays for waking it. With a limit of 35 µs and a mean of at most 14, sleeps are half as many, the client's
-//! processor time a request falls by 5 to 7%, ours rises by 1 to 3%, and at 5, 20 and 50% load ours is that of Redis.
+//! What the loop does before it sleeps is [`super::wait`]'s.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::ToSocketAddrs;
@@ -34,12 +29,13 @@ use super::logging;
 use super::resolve::Resolver;
 use super::startup::{self, Prepared};
 use super::sync::{Chunk, Transfer};
+use super::wait::{Gather, Spin};
 use crate::config::Config;
 use crate::dispatch::{LinkFacts, Machine};
 use crate::engine::{Action, Host, LoadResult};
+use crate::sys::clock;
 use crate::sys::process::{Signals, Stop};
 use crate::sys::socket::receive_onto;
-use crate::sys::{clock, cpu};
 
 /// Bytes read from a link in a round.
 const READ_BYTES: usize = 64 * 1024;
@@ -49,13 +45,6 @@ const ACCEPT_MAX: usize = 1000;
 const SYNC_CHUNKS_MAX: usize = 8;
 /// Events taken from a poll.
 const EVENTS_MAX: usize = 1024;
-/// Spins go on while they last at most this part of their limit on average: beyond that a sleep is cheaper.
-const SPIN_WORTH: u64 = 2;
-/// The average of spins moves by this part of each new one.
-const SPIN_MEMORY: u64 = 8;
-/// Rounds after which spins that were not worth it get one more try.
-const SPIN_RETRY_ROUNDS: u32 = 256;
-
 /// The token by which helper threads end the loop's sleep; no slab index.
 const WAKE: Token = Token(usize::MAX);
 
@@ -75,6 +64,8 @@ struct Link {
     read_closed: bool,
     /// The connection, to the master or to a target of MIGRATE, is being made.
     connecting: bool,
+    /// For [`Gather::read`].
+    seen: u32,
 }
 
 /// The loop and all it owns.
@@ -106,11 +97,8 @@ pub struct Shell {
     /// Links that must not be read for now ([`Machine::read_limit`]).
     held: Vec<usize>,
     dirty: Vec<usize>,
-    /// There is a processor left for others while the loop spins.
-    may_ever_spin: bool,
-    /// What a spin lately took on average, nanoseconds.
-    spin_mean_ns: u64,
-    rounds_without_spin: u32,
+    gather: Gather,
+    spin: Spin,
 }
 
 impl Shell {
@@ -153,9 +141,8 @@ impl Shell {
             unread: Vec::new(),
             held: Vec::new(),
             dirty: Vec::new(),
-            may_ever_spin: cpu::may_spin(),
-            spin_mean_ns: 0,
-            rounds_without_spin: 0,
+            gather: Gather::default(),
+            spin: Spin::new(),
         };
         shell
             .add(Socket::Signals(UnixStream::from_std(receiver)))
@@ -230,6 +217,7 @@ impl Shell {
         if !self.starting {
             self.ready(prepared);
         }
+        clock::make_naps_exact();
         let mut sleep_ns = 0;
         loop {
             if let Err(error) = self.wait(sleep_ns) {
@@ -259,49 +247,47 @@ impl Shell {
         }
     }
 
-    /// Polls for at most `sleep_ns`, spinning first when that pays.
+    /// Polls for at most `sleep_ns`; after a busy round, naps or spins first when that pays.
     fn wait(&mut self, sleep_ns: u64) -> std::io::Result<()> {
-        let spin_us = if self.may_ever_spin {
-            self.machine.engine.config.io_spin_us
-        } else {
-            0
-        };
-        let spin_ns = spin_us as u64 * 1000;
-        if sleep_ns > spin_ns && spin_ns > 0 && self.may_spin(spin_ns) {
+        let busy = !self.events.is_empty();
+        let config = &self.machine.engine.config;
+        let nap_max_ns = config.io_nap_us as u64 * 1000;
+        let spin_ns = config.io_spin_us as u64 * 1000;
+        if busy && sleep_ns > nap_max_ns.max(spin_ns) {
             let start_ns = clock::monotonic_ns();
-            loop {
-                self.poll_for(Duration::ZERO)?;
-                let taken_ns = clock::monotonic_ns() - start_ns;
-                let found = !self.events.is_empty();
-                if found || taken_ns >= spin_ns {
-                    let mean = self.spin_mean_ns * (SPIN_MEMORY - 1) + taken_ns.min(2 * spin_ns);
-                    self.spin_mean_ns = mean / SPIN_MEMORY;
-                    if found {
-                        return Ok(());
-                    }
-                    break;
-                }
+            let found = match self.gather.nap_ns(start_ns, nap_max_ns) {
+                Some(nap_ns) => self.nap(nap_ns)?,
+                None if self.spin.worth_it(spin_ns) => self.spin(start_ns, spin_ns)?,
+                None => false,
+            };
+            if found {
+                return Ok(());
             }
         }
         self.poll_for(Duration::from_nanos(sleep_ns))
     }
 
-    /// Whether the last round was busy and spins lately found work soon enough.
-    fn may_spin(&mut self, spin_ns: u64) -> bool {
+    /// Polls before and after a nap; true when there was something.
+    fn nap(&mut self, nap_ns: u64) -> std::io::Result<bool> {
+        self.poll_for(Duration::ZERO)?;
         if self.events.is_empty() {
-            return false;
+            clock::nap(nap_ns);
+            self.poll_for(Duration::ZERO)?;
         }
-        let worth_ns = spin_ns / SPIN_WORTH;
-        if self.spin_mean_ns <= worth_ns {
-            return true;
+        Ok(!self.events.is_empty())
+    }
+
+    /// Polls without blocking until there is something or `spin_ns` have passed; true when there was.
+    fn spin(&mut self, start_ns: u64, spin_ns: u64) -> std::io::Result<bool> {
+        loop {
+            self.poll_for(Duration::ZERO)?;
+            let taken_ns = clock::monotonic_ns() - start_ns;
+            let found = !self.events.is_empty();
+            if found || taken_ns >= spin_ns {
+                self.spin.took(taken_ns, spin_ns);
+                return Ok(found);
+            }
         }
-        self.rounds_without_spin += 1;
-        if self.rounds_without_spin < SPIN_RETRY_ROUNDS {
-            return false;
-        }
-        self.rounds_without_spin = 0;
-        self.spin_mean_ns = worth_ns;
-        true
     }
 
     fn poll_for(&mut self, timeout: Duration) -> std::io::Result<()> {
@@ -432,6 +418,7 @@ impl Shell {
         match result {
             Ok(0) => self.machine.closed(token),
             Ok(count) => {
+                self.gather.read(&mut link.seen);
                 if count == limit || link.read_closed {
                     link.queued = true;
                     self.unread.push(token);
@@ -462,6 +449,7 @@ impl Shell {
             }
         };
         let count = *result.as_ref().unwrap_or(&0);
+        self.gather.read(&mut link.seen);
         if count > 0 && (count == limit || link.read_closed) {
             link.queued = true;
             self.unread.push(token);
@@ -701,6 +689,7 @@ impl Shell {
             queued: false,
             read_closed: false,
             connecting: false,
+            seen: 0,
         });
         Ok(token.0)
     }

@@ -20,6 +20,7 @@ const NOT_COMPARED: &[&str] = &[
     "logfile",
     "port",
     "save",
+    "io-nap-us",
     "io-spin-us",
     "propagation-error-behavior",
 ];
@@ -72,8 +73,8 @@ fn defaults_are_those_of_redis_8() {
     };
     assert_eq!(
         ours_by_pattern.len(),
-        all.len() / 2 + 1,
-        "only io-spin-us is ours alone"
+        all.len() / 2 + 2,
+        "only io-nap-us and io-spin-us are ours alone"
     );
 }
 
@@ -122,6 +123,7 @@ fn set_answers_as_redis_8() {
         "requirepass",
         "maxclients",
         "masterauth",
+        "io-nap-us",
         "io-spin-us",
         "propagation-error-behavior",
     ];
