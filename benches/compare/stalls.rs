@@ -173,6 +173,9 @@ pub fn run(bench: &mut Bench) -> io::Result<()> {
     Ok(())
 }
 
+/// Where a server tells the processor time of the dearest first write under its last snapshot.
+const FIRST_WRITE_FIELD: &str = "rdb_last_cow_first_write_usec";
+
 /// The first write to a collection of each type under a snapshot, and the first to a hash all of whose fields have a
 /// deadline, in processor time of the loop. Only servers that tell it.
 pub fn first_write(bench: &mut Bench) -> io::Result<()> {
@@ -193,6 +196,9 @@ pub fn first_write(bench: &mut Bench) -> io::Result<()> {
     for index in 0..bench.binaries.len() {
         let server = bench.start_one(index)?;
         let mut client = server.client()?;
+        if !client.info("persistence")?.contains_key(FIRST_WRITE_FIELD) {
+            continue;
+        }
         for (name, of, write) in WRITES {
             fill(&mut client, Made::Of(of), elements)?;
             measure_first(bench, &server, index, name, write)?;
@@ -245,7 +251,7 @@ fn measure_first(
         while client.info_number("persistence", "rdb_bgsave_in_progress")? != 0.0 {
             thread::sleep(Duration::from_millis(20));
         }
-        let taken = info.get("rdb_last_cow_first_write_usec");
+        let taken = info.get(FIRST_WRITE_FIELD);
         if let Some(taken_us) = taken.and_then(|text| text.parse::<f64>().ok()) {
             bench.progress(name, round, index, &format!("{taken_us} us"));
             bench
