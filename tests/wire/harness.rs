@@ -10,13 +10,13 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use redoxide::base::quote::split_args;
 
 /// How long a server may take to start, and a reply to come.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A running server; killed, and its directory removed, when dropped.
 pub struct Server {
@@ -169,14 +169,21 @@ impl Server {
 
     /// Sends a signal by its name as kill(1) knows it (`TERM`, `HUP`).
     pub fn signal(&self, name: &str) {
+        let pid = self.pid();
         let status = Command::new("kill")
             .arg(format!("-{name}"))
-            .arg(self.pid().to_string())
+            .arg(pid.to_string())
             .status();
         assert!(
             status.is_ok_and(|status| status.success()),
             "cannot send SIG{name}"
         );
+        if name == "STOP" {
+            wait_until("it stands still", || {
+                let state = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+                state.is_ok_and(|state| state.contains(") T "))
+            });
+        }
     }
 
     /// Waits until the process has ended; its exit code.
@@ -249,10 +256,23 @@ impl Drop for Scratch {
     }
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago, and that no other call in this process gives.
+///
+/// It lies below those that the system gives to connections and to listeners that do not name one (from 32768 on): none
+/// of these can take it before the server does, or while a server is away that comes back to its port.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("no free port");
-    listener.local_addr().expect("no address").port()
+    const FIRST: u32 = 10_240;
+    const COUNT: u32 = 22_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..COUNT {
+        // Processes side by side begin at places of their own.
+        let place = std::process::id().wrapping_mul(7919) % COUNT;
+        let port = FIRST + (place + NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port as u16)).is_ok() {
+            return port as u16;
+        }
+    }
+    panic!("no free port");
 }
 
 /// The server under test: `$WIRE_TARGET`, or the binary that was just built.
@@ -263,7 +283,7 @@ pub fn target() -> PathBuf {
     )
 }
 
-/// Polls `condition` until it holds; panics with `what` after 20 s.
+/// Polls `condition` until it holds; panics with `what` after [`DEADLINE`].
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let started = Instant::now();
     while !condition() {
@@ -492,7 +512,7 @@ impl Client {
         self.read_reply().expect("no reply")
     }
 
-    /// Reads one reply; Err at the end of the connection or after 20 s.
+    /// Reads one reply; Err at the end of the connection or after [`DEADLINE`].
     pub fn read_reply(&mut self) -> io::Result<Value> {
         let line = self.read_line()?;
         let (kind, rest) = line.split_first().ok_or_else(|| bad("empty line"))?;
@@ -533,7 +553,7 @@ impl Client {
         (0..count).map(|_| self.read_reply()).collect()
     }
 
-    /// Reads to the end of the connection; what came, and whether the end was seen (false: 20 s passed).
+    /// Reads to the end of the connection; what came, and whether the end was seen (false: [`DEADLINE`] passed).
     pub fn read_to_end(&mut self) -> (Vec<u8>, bool) {
         let mut bytes = self.buffer.split_off(self.start);
         self.start = 0;
