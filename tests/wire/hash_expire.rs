@@ -367,7 +367,7 @@ fn no_field_outlives_its_millisecond() {
         client.text("FLUSHALL");
         client.text(&format!("CONFIG SET hash-max-listpack-entries {entries}"));
         let names: Vec<String> = (0..fields).map(|index| format!("f{index} v")).collect();
-        let at = now_ms() + 150;
+        let at = now_ms() + 1000;
         client.text("HSET some stays 1");
         for key in ["some", "all"] {
             client.text(&format!(
@@ -375,7 +375,6 @@ fn no_field_outlives_its_millisecond() {
                 names.join(" ")
             ));
         }
-        assert!(now_ms() < at, "too slow a machine");
         assert_eq!(client.text("HLEN some"), (fields + 1).to_string());
         while now_ms() <= at + 1 {
             std::thread::yield_now();
@@ -408,14 +407,23 @@ fn no_field_outlives_its_millisecond() {
     }
 }
 
+/// What the threads of a process have run for, to a hundredth of a second.
+fn processor_time(pid: u32) -> Duration {
+    let line = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    // After the name, which may hold anything, the user's and the system's time are the 12th and 13th.
+    let (_, fields) = line.rsplit_once(')').unwrap();
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    let ticks: u64 = ticks.map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+    Duration::from_millis(10 * ticks)
+}
+
 /// Many fields with one deadline go without a stall, in a hash that stays and in one that goes.
 #[test]
 fn many_fields_with_one_deadline_stall_nobody() {
     const FIELDS: usize = 200_000;
     let server = Server::start(&["--save", ""]);
     let mut client = server.client();
-    let at = now_ms() + 6000;
-    for key in ["stays", "goes"] {
+    let fill = |client: &mut Client, key: &str, at: u128| {
         for from in (0..FIELDS).step_by(2000) {
             let names: Vec<String> = (from..from + 2000)
                 .map(|index| format!("field:{index} v"))
@@ -425,20 +433,29 @@ fn many_fields_with_one_deadline_stall_nobody() {
                 names.join(" ")
             ));
         }
-    }
+    };
+    // How long it takes here, so that all are there before they are due.
+    let start = Instant::now();
+    fill(&mut client, "trial", 5_000_000_000_000);
+    client.text("DEL trial");
+    let at = now_ms() + 3000 + 5 * start.elapsed().as_millis();
+    fill(&mut client, "stays", at);
+    fill(&mut client, "goes", at);
     client.text("HSET stays one 1");
-    assert!(now_ms() < at, "too slow a machine");
+    assert!(now_ms() < at, "slower than before");
     while now_ms() <= at {
         std::thread::sleep(Duration::from_millis(1));
     }
     assert_eq!(client.text("HLEN stays"), "1");
     assert_eq!(client.text("DBSIZE"), "1");
+    // A reply may also be late because the machine has other work: what the server itself did meanwhile counts.
     let mut longest = Duration::ZERO;
     wait_until("the fields are gone", || {
         for _ in 0..50 {
-            let start = Instant::now();
+            let (start, used) = (Instant::now(), processor_time(server.pid()));
             assert_eq!(client.text("HLEN stays"), "1");
-            longest = longest.max(start.elapsed());
+            let used = processor_time(server.pid()).saturating_sub(used);
+            longest = longest.max(start.elapsed().min(used));
         }
         client.info("stats", "expired_subkeys") == (2 * FIELDS).to_string()
     });
