@@ -446,11 +446,11 @@ fn a_closed_client_is_not_tried() {
     client.text("XGROUP CREATE s g 0");
     client.text("XREADGROUP GROUP g x STREAMS s >");
     let id = waiting.text("CLIENT ID");
-    waiting.send(b"XREADGROUP GROUP g y BLOCK 0 CLAIM 50 STREAMS s >\r\n");
+    waiting.send(b"XREADGROUP GROUP g y BLOCK 0 CLAIM 1500 STREAMS s >\r\n");
     wait_until("it waits", || {
         client.info("clients", "blocked_clients") == "1"
     });
-    client.send(format!("DEBUG SLEEP 0.2\r\nCLIENT KILL ID {id}\r\nPING\r\n").as_bytes());
+    client.send(format!("DEBUG SLEEP 1.7\r\nCLIENT KILL ID {id}\r\nPING\r\n").as_bytes());
     for _ in 0..3 {
         client.read();
     }
@@ -472,12 +472,15 @@ fn a_pause_holds_who_waits_to_write() {
         client.info("clients", "blocked_clients") == "2"
     });
     let start = Instant::now();
-    client.send(b"MULTI\r\nCLIENT PAUSE 300 WRITE\r\nRENAME y z\r\nRENAME x w\r\nEXEC\r\n");
+    // In one piece, so that it is asked before the pause is over.
+    client.send(
+        b"MULTI\r\nCLIENT PAUSE 300 WRITE\r\nRENAME y z\r\nRENAME x w\r\nEXEC\r\nZCARD z\r\n",
+    );
     for _ in 0..5 {
         client.read();
     }
+    assert_eq!(client.read(), Value::Int(1));
     reading.read();
-    assert_eq!(client.text("ZCARD z"), "1");
     waiting.read();
     assert!(start.elapsed() >= Duration::from_millis(290));
     assert_eq!(client.text("ZCARD z"), "0");

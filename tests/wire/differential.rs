@@ -662,7 +662,17 @@ fn two_clients_take_turns() {
             if due_soon {
                 std::thread::sleep(Duration::from_millis(3));
             }
-            assert_eq!(a, b, "seed {seed}, round {round}:\n{}", history.join("\n"));
+            let seconds = |reply: &str| -> Option<u64> { reply.parse().ok() };
+            let near = match (seconds(&a), seconds(&b)) {
+                // Seconds that go on between the two.
+                (Some(a), Some(b)) if args[0].eq_ignore_ascii_case(b"ttl") => a.abs_diff(b) < 20,
+                _ => a == b,
+            };
+            assert!(
+                near,
+                "{a} {b}, seed {seed}, round {round}:\n{}",
+                history.join("\n")
+            );
         }
     }
 }

@@ -369,7 +369,7 @@ fn differs(words: &[Vec<u8>], ours: &[u8], theirs: &[u8]) -> bool {
                 text.trim_start_matches(':').trim_end().parse::<i64>().ok()
             };
             match (number(ours), number(theirs)) {
-                (Some(ours), Some(theirs)) => (ours - theirs).abs() > 1000,
+                (Some(ours), Some(theirs)) => (ours - theirs).abs() > 20_000,
                 _ => true,
             }
         }

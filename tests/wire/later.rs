@@ -77,12 +77,15 @@ fn increx() {
             ("SET k 99", "OK"),
             ("INCREX k BYINT 5 UBOUND 100 EX 100", "[99, 0]"),
             ("TTL k", "-1"),
-            ("INCREX k BYINT 5 UBOUND 100 SATURATE EX 100", "[100, 1]"),
-            ("TTL k", "100"),
+            (
+                "INCREX k BYINT 5 UBOUND 100 SATURATE EXAT 5000000000",
+                "[100, 1]",
+            ),
+            ("EXPIRETIME k", "5000000000"),
             ("INCREX k EX 1000 ENX", "[101, 1]"),
-            ("TTL k", "100"),
+            ("EXPIRETIME k", "5000000000"),
             ("INCREX k LBOUND 0", "[102, 1]"),
-            ("TTL k", "100"),
+            ("EXPIRETIME k", "5000000000"),
             ("INCREX k PERSIST", "[103, 1]"),
             ("TTL k", "-1"),
             ("SET k 9223372036854775807", "OK"),
@@ -119,6 +122,9 @@ fn increx() {
     let mut client = server.client();
     client.text("HELLO 3");
     assert_eq!(client.text("INCREX d BYFLOAT 1.5"), "[1.5, 1.5]");
+    client.text("INCREX e EX 100");
+    let left: i64 = client.text("PTTL e").parse().unwrap();
+    assert!((1..=100_000).contains(&left), "{left}");
 }
 
 #[test]

@@ -235,7 +235,7 @@ fn errors_are_those_of_redis() {
             ("MIGRATE h 1 \"\" 0 1 KEYS", "NOKEY"),
             ("MIGRATE h 1 nokey 0 1 COPY REPLACE", "NOKEY"),
             (
-                &format!("MIGRATE 127.0.0.1 {closed} a 0 1000"),
+                &format!("MIGRATE 127.0.0.1 {closed} a 0 10000"),
                 "(error) IOERR error or timeout writing to target instance",
             ),
             (
@@ -252,7 +252,7 @@ fn errors_are_those_of_redis() {
             client.text(&line),
             "(error) IOERR error or timeout reading to target instance"
         );
-        assert!(begun.elapsed() < Duration::from_secs(5));
+        assert!(begun.elapsed() < Duration::from_secs(30));
         drop(target.accept());
         begin(&mut client, &line.replace(" 100", " 5000"));
         drop(target.accept());
@@ -275,10 +275,17 @@ fn errors_are_those_of_redis() {
                 &format!("MIGRATE 127.0.0.1 {port} a 99 5000 AUTH secret"),
             );
             let mut link = target.accept();
+            let mut erred = false;
             for step in steps {
-                // After an error of AUTH or SELECT no RESTORE comes from this server.
-                link.set_deadline(Duration::from_millis(200));
-                let _ = link.read_reply();
+                // An answer that comes before its question is not believed; after an error of AUTH or SELECT no RESTORE
+                // comes from this server.
+                if erred {
+                    link.set_deadline(Duration::from_millis(200));
+                    let _ = link.read_reply();
+                } else {
+                    asked(&mut link);
+                }
+                erred |= step.starts_with('-');
                 link.try_send(format!("{step}\r\n").as_bytes());
             }
             assert_eq!(
@@ -420,7 +427,10 @@ fn a_target_that_does_not_read_holds_little_memory() {
     let mut asking = server.client();
     begin(
         &mut asking,
-        &format!("MIGRATE 127.0.0.1 {} \"\" 0 700 KEYS{names}", target.port()),
+        &format!(
+            "MIGRATE 127.0.0.1 {} \"\" 0 2000 KEYS{names}",
+            target.port()
+        ),
     );
     let mut link = target.accept();
     asked(&mut link);
@@ -606,7 +616,10 @@ fn no_write_is_lost_on_the_way() {
             })
             .collect();
         let begun = Instant::now();
-        while begun.elapsed() < Duration::from_millis(1500) {
+        let mut rounds = 0;
+        // So many that what is moved is counted several times.
+        while begun.elapsed() < Duration::from_millis(1500) || rounds < 20 {
+            rounds += 1;
             let port = there.port();
             let reply = moving.text(&format!(
                 "MIGRATE 127.0.0.1 {port} \"\" 0 20000 KEYS{names}"
@@ -738,9 +751,9 @@ fn a_key_that_ends_on_its_way_is_gone() {
     let server = Server::start(&[]);
     let mut other = server.client();
     let (mut asking, target) = (server.client(), Target::new());
-    asking.text("SET a 1 PX 300");
+    asking.text("SET a 1 PX 2000");
     asking.text("HSET h f v g w");
-    asking.text("HPEXPIRE h 300 FIELDS 1 f");
+    asking.text("HPEXPIRE h 2000 FIELDS 1 f");
     begin(
         &mut asking,
         &format!("MIGRATE 127.0.0.1 {} \"\" 0 15000 KEYS a h", target.port()),

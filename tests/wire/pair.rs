@@ -57,6 +57,27 @@ impl Pair {
         String::from_utf8_lossy(&ours).into_owned()
     }
 
+    /// As [`Pair::same`] for seconds, which go on between the two: they may be a little apart.
+    pub fn near(&mut self, line: &str) {
+        let words = redoxide::base::quote::split_args(line.as_bytes()).expect("unbalanced quotes");
+        let (ours, theirs) = self.call(&words);
+        let seconds = |reply: &[u8]| -> Option<i64> {
+            let digits = reply.strip_prefix(b":")?.strip_suffix(b"\r\n")?;
+            let seconds: i64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+            (seconds >= 0).then_some(seconds)
+        };
+        let near = match (seconds(&ours), seconds(&theirs)) {
+            (Some(ours), Some(theirs)) => ours.abs_diff(theirs) < 20,
+            _ => ours == theirs,
+        };
+        assert!(
+            near,
+            "{line}: {} {}",
+            ours.escape_ascii(),
+            theirs.escape_ascii()
+        );
+    }
+
     /// Their payload of DUMP.
     pub fn theirs_dump(&mut self, key: &str) -> Vec<u8> {
         let mut request = Vec::new();

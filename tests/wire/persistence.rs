@@ -161,18 +161,21 @@ fn a_background_save_holds_the_data_of_its_start() {
     for number in 0..1000 {
         client.text(&format!("SET key:{number} old"));
     }
-    client.text("CONFIG SET rdb-key-save-delay 500");
+    client.text("CONFIG SET rdb-key-save-delay 2000");
     assert_eq!(client.text("BGSAVE"), "Background saving started");
     let refused = "(error) ERR Background save already in progress";
     assert_eq!(client.text("BGSAVE"), refused);
     assert_eq!(client.text("SAVE"), refused);
-    for number in 0..1000 {
-        match number % 3 {
-            0 => client.text(&format!("SET key:{number} new")),
-            1 => client.text(&format!("DEL key:{number}")),
-            _ => client.text(&format!("SET other:{number} new")),
-        };
-    }
+    // In one piece, so that all is done while it lasts.
+    let changes: String = (0..1000)
+        .map(|number| match number % 3 {
+            0 => format!("SET key:{number} new\r\n"),
+            1 => format!("DEL key:{number}\r\n"),
+            _ => format!("SET other:{number} new\r\n"),
+        })
+        .collect();
+    client.send(changes.as_bytes());
+    (0..1000).for_each(|_| drop(client.read()));
     assert_eq!(client.info("persistence", "rdb_bgsave_in_progress"), "1");
     wait_until("the save ends", || {
         client.info("persistence", "rdb_bgsave_in_progress") == "0"
@@ -198,8 +201,8 @@ fn save_points_shutdown_and_a_crash() {
     let mut server = Server::start(&["--save", "1 3"]);
     let mut client = server.client();
     let started = client.text("LASTSAVE");
-    client.text("MSET a 1 b 2 c 3");
-    client.text("SET d 4");
+    // At once: a save may begin as soon as there are three.
+    client.text("MSET a 1 b 2 c 3 d 4");
     wait_until("the save point saves", || {
         client.info("persistence", "rdb_saves") == "1"
     });
@@ -243,12 +246,13 @@ fn save_points_shutdown_and_a_crash() {
 
 #[test]
 fn due_keys_are_left_out_at_start() {
-    let server = Server::start(&[]);
+    let server = Server::start(&["--enable-debug-command", "yes"]);
     let mut client = server.client();
-    client.text("SET short x PX 1500");
+    client.text("DEBUG SET-ACTIVE-EXPIRE 0");
+    client.text("SET short x PX 150");
     client.text("SET long x PX 1000000");
     let file = saved(&server);
-    std::thread::sleep(std::time::Duration::from_millis(1600));
+    std::thread::sleep(std::time::Duration::from_millis(160));
     let server = start_with(&target(), &file);
     let mut client = server.client();
     assert_eq!(client.text("DBSIZE"), "1");
@@ -396,6 +400,7 @@ fn a_running_save_is_stopped_by_shutdown_and_by_flushall() {
     }
     client.text("CONFIG SET rdb-key-save-delay 100000");
     client.text("BGSAVE");
+    // A save keeps the delay that it began with; the next has none.
     client.text("CONFIG SET rdb-key-save-delay 0");
     client.text("SET key:1 new");
     client.send(b"SHUTDOWN\r\n");

@@ -431,10 +431,11 @@ fn expiry_is_propagated_as_deletes() {
     follow(&replica, &source);
     let mut client = source.client();
     let mut reader = replica.client();
-    client.text("SET brief 1 PX 150");
+    client.text("SET brief 1 PX 1000000");
     client.text("SET b2 1 PX 150");
-    assert_eq!(client.text("WAIT 1 5000"), "1");
+    assert_eq!(client.text("WAIT 1 20000"), "1");
     assert_eq!(reader.text("GET brief"), "1");
+    assert_eq!(client.text("PEXPIRE brief 150"), "1");
     wait_until("the keys are gone", || reader.text("DBSIZE") == "0");
     assert_eq!(client.text("DBSIZE"), "0");
     assert_same(&source, &replica);
@@ -501,16 +502,19 @@ fn a_failover_that_times_out_changes_nothing() {
     replica.signal("STOP");
     let mut client = source.client();
     client.text("SET a 1");
-    assert_eq!(client.text("FAILOVER TIMEOUT 300"), "OK");
-    assert_eq!(
-        client.info("replication", "master_failover_state"),
-        "waiting-for-sync"
+    // In one piece, so that they are run before any time is over.
+    client.send(b"FAILOVER TIMEOUT 300\r\nINFO replication\r\nFAILOVER\r\nSET a 2\r\n");
+    assert_eq!(client.read().to_string(), "OK");
+    let info = client.read().to_string();
+    assert!(
+        info.contains("\nmaster_failover_state:waiting-for-sync\r"),
+        "{info}"
     );
     assert_eq!(
-        client.text("FAILOVER"),
+        client.read().to_string(),
         "(error) ERR FAILOVER already in progress."
     );
-    assert_eq!(client.text("SET a 2"), "OK");
+    assert_eq!(client.read().to_string(), "OK");
     assert_eq!(
         client.info("replication", "master_failover_state"),
         "no-failover"
@@ -642,8 +646,8 @@ fn a_load_can_be_slowed_down() {
     assert_eq!(client.text("SAVE"), "OK");
     replica.kill();
     let began = Instant::now();
-    replica.restart(&[QUICK, &["--key-load-delay", "1000"]].concat());
-    assert!(began.elapsed() >= Duration::from_secs(2));
+    replica.restart(&[QUICK, &["--key-load-delay", "500"]].concat());
+    assert!(began.elapsed() >= Duration::from_secs(1));
     let mut client = replica.client();
     assert_ne!(client.text("DBSIZE"), "0");
 }
@@ -779,6 +783,13 @@ fn a_source_that_dies_takes_its_full_sync_with_it() {
                 == "1"
         });
         let process = format!("/proc/{}", source.pid());
+        // It has its name for a moment only.
+        wait_until("the file has no name any more", || {
+            let files = std::fs::read_dir(format!("{process}/fd")).unwrap();
+            let mut names = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+            diskless == "yes"
+                || names.any(|name| name.to_string_lossy().ends_with(".rdb (deleted)"))
+        });
         source.kill();
         assert!(!std::path::Path::new(&process).exists());
         let mut left = std::fs::read_dir(source.dir()).unwrap();
@@ -839,7 +850,7 @@ fn a_replica_that_comes_late_shares_the_file() {
     let (source, first, second) = (Server::start(&args), start(), start());
     let mut client = source.client();
     client.text("SET a 1");
-    client.text("CONFIG SET rdb-key-save-delay 2000000");
+    client.text("CONFIG SET rdb-key-save-delay 5000000");
     let line = format!("REPLICAOF 127.0.0.1 {}", source.port());
     first.client().text(&line);
     wait_until("the file is being written", || {
@@ -1028,7 +1039,9 @@ fn refusals() {
 
 #[test]
 fn keys_that_expire_while_the_source_is_away_go_from_its_replicas_too() {
-    let (mut source, replica) = (start(), start());
+    // A ping after the save would be more than the file knows of.
+    let quiet = [QUICK, &["--repl-ping-replica-period", "100000"]].concat();
+    let (mut source, replica) = (Server::start(&quiet), start());
     let mut client = source.client();
     client.text("DEBUG SET-ACTIVE-EXPIRE 0");
     follow(&replica, &source);
@@ -1039,7 +1052,7 @@ fn keys_that_expire_while_the_source_is_away_go_from_its_replicas_too() {
     caught_up(&source, &replica);
     assert_eq!(client.text("SAVE"), "OK");
     std::thread::sleep(std::time::Duration::from_millis(400));
-    source.restart(QUICK);
+    source.restart(&quiet);
     link_up(&replica);
     assert_same(&source, &replica);
     let mut client = source.client();

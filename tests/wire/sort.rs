@@ -134,9 +134,9 @@ fn command(prng: &mut Prng) -> Words {
         6 => vec![word("LRANGE"), word("d"), word("0"), word("-1")],
         7 => match prng.below(2) {
             0 => vec![word("OBJECT"), word("ENCODING"), word("d")],
-            _ => vec![word("TTL"), word("d")],
+            _ => vec![word("PEXPIRETIME"), word("d")],
         },
-        8 => vec![word("EXPIRE"), word("d"), word("1000")],
+        8 => vec![word("PEXPIREAT"), word("d"), word("9999999999999")],
         9 => {
             let options = some(prng, 4, option);
             [

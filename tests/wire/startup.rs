@@ -182,7 +182,7 @@ fn a_supervisor_is_told_when_it_is_ready() {
     let path = scratch.0.join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
     socket
-        .set_read_timeout(Some(Duration::from_secs(10)))
+        .set_read_timeout(Some(Duration::from_secs(60)))
         .unwrap();
     let mut child = Command::new(target())
         .args([

@@ -443,11 +443,10 @@ fn idle_entries_are_claimed_by_readers() {
     client.text("XREADGROUP GROUP g a COUNT 2 STREAMS k >");
     client.text("XCLAIM k g a 0 2-0 IDLE 100000 RETRYCOUNT 4 JUSTID");
     let reply = client.text("XREADGROUP GROUP g b CLAIM 50000 STREAMS k >");
-    assert!(
-        reply.starts_with("[[k, [[2-0, [f, v], 1000")
-            && reply.ends_with(", 4], [3-0, [f, v], 0, 0]]]]"),
-        "{reply}"
-    );
+    let rest = reply.strip_prefix("[[k, [[2-0, [f, v], ");
+    let idle = rest.and_then(|rest| rest.strip_suffix(", 4], [3-0, [f, v], 0, 0]]]]"));
+    let idle: i64 = idle.expect(&reply).parse().expect(&reply);
+    assert!((100_000..150_000).contains(&idle), "{reply}");
     assert_eq!(
         client.text("XPENDING k g"),
         "[3, 1-0, 3-0, [[a, 1], [b, 2]]]"
@@ -472,13 +471,14 @@ fn idle_entries_are_claimed_by_readers() {
 fn waiting_readers_claim_what_becomes_idle() {
     let server = Server::start(&[]);
     let (mut client, mut waiter, mut other) = (server.client(), server.client(), server.client());
-    let wait = "XREADGROUP GROUP g b BLOCK 5000 CLAIM 300 STREAMS k >";
-    let takes = |waiter: &mut Client, entry: &str| {
+    // Served, not at the end of the block.
+    let wait = "XREADGROUP GROUP g b BLOCK 40000 CLAIM 300 STREAMS k >";
+    let takes = |waiter: &mut Client, entry: &str, least: i64| {
         let reply = waiter.read().to_string();
-        assert!(
-            reply.starts_with(&format!("[[k, [[{entry}, [f, v], 3")),
-            "{reply}"
-        );
+        let rest = reply.strip_prefix(&format!("[[k, [[{entry}, [f, v], "));
+        let idle = rest.and_then(|rest| rest.split(',').next());
+        let idle: i64 = idle.expect(&reply).parse().expect(&reply);
+        assert!((least..least + 20_000).contains(&idle), "{reply}");
     };
     let waits = |client: &mut Client, count: &str| {
         wait_until("it waits", || {
@@ -487,34 +487,34 @@ fn waiting_readers_claim_what_becomes_idle() {
     };
     client.text("XADD k 1-0 f v");
     client.text("XGROUP CREATE k g 0");
-    client.text("XREADGROUP GROUP g a STREAMS k >");
     let start = Instant::now();
+    client.text("XREADGROUP GROUP g a STREAMS k >");
     waiter.send(format!("{wait}\r\n").as_bytes());
-    takes(&mut waiter, "1-0");
+    takes(&mut waiter, "1-0", 300);
     let taken = start.elapsed().as_millis();
-    assert!((250..900).contains(&taken), "{taken} ms");
+    assert!((290..20_000).contains(&taken), "{taken} ms");
 
     // It is delivered to another while they wait.
-    other.send(b"XREADGROUP GROUP g c BLOCK 5000 STREAMS k >\r\n");
+    other.send(b"XREADGROUP GROUP g c BLOCK 40000 STREAMS k >\r\n");
     waits(&mut client, "1");
     client.text("XACK k g 1-0");
     waiter.send(format!("{wait}\r\n").as_bytes());
     waits(&mut client, "2");
     client.text("XADD k 2-0 f v");
     assert_eq!(other.read().to_string(), "[[k, [[2-0, [f, v]]]]]");
-    takes(&mut waiter, "2-0");
+    takes(&mut waiter, "2-0", 300);
 
     // It is made idle by another.
     client.text("XACK k g 2-0");
     client.text("XADD k 3-0 f v");
     client.text("XREADGROUP GROUP g a STREAMS k >");
-    waiter.send(b"XREADGROUP GROUP g b BLOCK 5000 CLAIM 30000 STREAMS k >\r\n");
+    waiter.send(b"XREADGROUP GROUP g b BLOCK 40000 CLAIM 3000000 STREAMS k >\r\n");
     waits(&mut client, "1");
-    client.text("XCLAIM k g a 0 3-0 IDLE 30000 JUSTID");
-    takes(&mut waiter, "3-0");
+    client.text("XCLAIM k g a 0 3-0 IDLE 3000000 JUSTID");
+    takes(&mut waiter, "3-0", 3_000_000);
 
     // Nothing that is deleted, and in time.
-    waiter.send(b"XREADGROUP GROUP g b BLOCK 400 CLAIM 100 STREAMS k >\r\n");
+    waiter.send(b"XREADGROUP GROUP g b BLOCK 1900 CLAIM 1500 STREAMS k >\r\n");
     waits(&mut client, "1");
     client.text("XDEL k 3-0");
     assert_eq!(waiter.read().to_string(), "(nil)");
