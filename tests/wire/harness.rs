@@ -575,7 +575,7 @@ impl Client {
         let mut chunk = [0; 1 << 14];
         let mut reset = false;
         while !bytes.ends_with(suffix) {
-            match self.stream.read(&mut chunk) {
+            match self.receive(&mut chunk) {
                 Ok(0) => break,
                 Ok(count) => bytes.extend_from_slice(&chunk[..count]),
                 Err(error) => {
@@ -632,13 +632,23 @@ impl Client {
         Ok(bytes)
     }
 
+    /// Reads what has come. (A read with a deadline is interrupted when the process was stopped and goes on.)
+    pub fn receive(&mut self, chunk: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.stream.read(chunk) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
+    }
+
     fn fill(&mut self) -> io::Result<()> {
         if self.start > 1 << 16 {
             self.buffer.drain(..self.start);
             self.start = 0;
         }
         let mut chunk = [0; 1 << 14];
-        match self.stream.read(&mut chunk)? {
+        match self.receive(&mut chunk)? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             count => {
                 self.buffer.extend_from_slice(&chunk[..count]);

@@ -1,6 +1,6 @@
 //! The same commands to this server and to a real redis-server, replies compared byte for byte.
 
-use std::io::{Read, Write};
+use std::io::Write;
 
 use redoxide::base::prng::Prng;
 
@@ -181,7 +181,7 @@ impl Raw {
 
     fn fill(&mut self) {
         let mut chunk = [0; 1 << 14];
-        match self.client.stream().read(&mut chunk) {
+        match self.client.receive(&mut chunk) {
             Ok(count) if count > 0 => self.buffer.extend_from_slice(&chunk[..count]),
             other => panic!("no reply: {other:?}"),
         }
