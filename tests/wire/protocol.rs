@@ -127,10 +127,9 @@ fn logging_in() {
         "CONFIG GET x",
         "AUTH \"\"",
     ] {
-        assert_eq!(
-            ours.client().text(line),
-            theirs.client().text(line),
-            "{line}"
-        );
+        // Redis 7.0 leaves a word of HELLO's error out.
+        let theirs = theirs.client().text(line);
+        let theirs = theirs.replace("the HELLO AUTH", "the HELLO <proto> AUTH");
+        assert_eq!(ours.client().text(line), theirs, "{line}");
     }
 }
