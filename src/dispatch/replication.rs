@@ -16,7 +16,7 @@ use crate::rdb::decode::{Batch, Decoded, Decoder};
 use crate::rdb::encode::Written;
 use crate::rdb::load::{LoadOptions, Loader};
 use crate::replication::id::Id;
-use crate::replication::replica::{Due, Event};
+use crate::replication::replica::{Due, Event, State};
 use crate::replication::role;
 use crate::replication::source::Framing;
 
@@ -232,11 +232,13 @@ impl Machine {
         Ok(())
     }
 
-    /// How many bytes may be read from a link in this round. A data set that arrives is read in parts of
-    /// `loading-process-events-interval-bytes`, and not at all while key-load-delay holds it.
+    /// How many bytes may be read from a link in this round. A data set that arrives, or that may come with what announces
+    /// it, is read in parts of `loading-process-events-interval-bytes`, and not at all while key-load-delay holds it.
     #[inline]
     pub fn read_limit(&self, link: LinkId) -> usize {
-        if self.progress.load.is_none() || self.engine.master_link != Some(link) {
+        if self.engine.master_link != Some(link)
+            || self.engine.replication.master_state() == Some(State::Connected)
+        {
             return usize::MAX;
         }
         match self.engine.load_held_until_ns() {
