@@ -21,8 +21,10 @@ impl From<RdbErrorKind> for Stop {
 }
 
 /// What a batch holds at most when a whole string is added: [`Span`]s count in 32 bits, and a list's node may stand in it a
-/// second time, cut into chunks. Of all strings only values may be longer, which come in pieces.
-pub(super) const WHOLE_BYTES_MAX: u64 = (2 << 30) - (1 << 20);
+/// second time, cut into chunks, which takes up to a hundredth more. Of all strings only values may be longer, which come
+/// in pieces.
+pub(super) const WHOLE_BYTES_MAX: u64 = (2 << 30) - (32 << 20);
+const _: () = assert!(2 * WHOLE_BYTES_MAX + WHOLE_BYTES_MAX / 100 < 1 << 32);
 
 /// Bytes of a batch: offset and count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

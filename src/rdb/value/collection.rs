@@ -4,6 +4,7 @@
 //! A blob in the encoding that this server keeps is given whole, once it is checked; one in an older encoding, or too
 //! long for an entry, as elements. Whether a large collection stays large is the loader's business.
 
+use std::cmp::Ordering;
 use std::hash::{DefaultHasher, Hasher};
 
 use super::Started;
@@ -58,30 +59,26 @@ pub(crate) enum State {
 
 /// Strings from a blob, one by one.
 #[derive(Debug)]
-pub(crate) enum Strings {
-    /// Of a pack that is checked: its bytes, and where the next begins.
-    Pack(Vec<u8>, Option<Position>),
-    /// Of an older encoding.
-    Texts(std::vec::IntoIter<Vec<u8>>),
+pub(crate) struct Strings {
+    /// A checked pack.
+    pack: Vec<u8>,
+    /// Where the next one begins.
+    next: Option<Position>,
 }
 
 impl Strings {
-    fn of_pack(pack: Pack<'_>) -> Strings {
-        Strings::Pack(pack.bytes().to_vec(), pack.first())
+    fn of(pack: Vec<u8>) -> Strings {
+        let next = Pack::of(&pack).first();
+        Strings { pack, next }
     }
 
     /// Puts the next one into the batch.
     fn next(&mut self, batch: &mut Batch) -> Option<Span> {
-        match self {
-            Strings::Texts(texts) => Some(push(batch, &texts.next()?)),
-            Strings::Pack(bytes, next) => {
-                let (pack, at) = (Pack::of(bytes), (*next)?);
-                let start = batch.bytes.len();
-                pack.get(at).push_to(&mut batch.bytes);
-                *next = pack.next(at);
-                Some(Span::since(start, &batch.bytes))
-            }
-        }
+        let (pack, at) = (Pack::of(&self.pack), self.next?);
+        let start = batch.bytes.len();
+        pack.get(at).push_to(&mut batch.bytes);
+        self.next = pack.next(at);
+        Some(Span::since(start, &batch.bytes))
     }
 }
 
@@ -241,13 +238,13 @@ fn node(reader: &mut Reader<'_>, old: bool, bytes_max: u64, batch: &mut Batch) -
         PLAIN if blob.len() > 0 => batch.records.push(Record::Element(Element::Item(blob))),
         PACKED if old => {
             let found = blob::ziplist(batch.bytes(blob)).ok_or(DAMAGED)?;
-            chunks(batch, found.iter().map(|text| PackItem::Bytes(text)));
+            chunks(batch, Pack::of(&found));
         }
         PACKED => {
             let found = Pack::check(batch.bytes(blob)).map_err(|_| DAMAGED)?;
             if found.bytes_len() > BLOCK_BYTES_MAX {
                 let bytes = found.bytes().to_vec();
-                chunks(batch, Pack::of(&bytes).iter());
+                chunks(batch, Pack::of(&bytes));
             } else if !found.is_empty() {
                 batch.records.push(Record::Element(Element::Chunk(blob)));
             }
@@ -258,7 +255,7 @@ fn node(reader: &mut Reader<'_>, old: bool, bytes_max: u64, batch: &mut Batch) -
 }
 
 /// Gives a list's elements in chunks of a middling size.
-fn chunks<'t>(batch: &mut Batch, items: impl Iterator<Item = PackItem<'t>>) {
+fn chunks(batch: &mut Batch, items: Pack<'_>) {
     let mut chunk = PackBuilder::new();
     let mut give = |chunk: PackBuilder| {
         if !chunk.is_empty() {
@@ -266,7 +263,7 @@ fn chunks<'t>(batch: &mut Batch, items: impl Iterator<Item = PackItem<'t>>) {
             batch.records.push(Record::Element(Element::Chunk(span)));
         }
     };
-    for item in items {
+    for item in items.iter() {
         if chunk.bytes_len() + item.len() > CHUNK_BYTES {
             give(std::mem::take(&mut chunk));
         }
@@ -292,7 +289,8 @@ fn stream(reader: &mut Reader<'_>, kind: Kind, shape: Shape) -> Result<Started, 
 }
 
 /// A blob whose strings become elements.
-fn strings(kind: Kind, shape: Shape, strings: Strings) -> Started {
+fn strings(kind: Kind, shape: Shape, pack: Vec<u8>) -> Started {
+    let strings = Strings::of(pack);
     rest(kind, State::Blob { strings, shape })
 }
 
@@ -322,7 +320,7 @@ fn pack(
     if found.bytes_len() <= BLOCK_BYTES_MAX && !found.is_empty() {
         return Ok(packed(kind, false, blob));
     }
-    Ok(strings(kind, shape, Strings::of_pack(found)))
+    Ok(strings(kind, shape, found.bytes().to_vec()))
 }
 
 /// Whether every `step`-th element differs from all others.
@@ -340,14 +338,13 @@ fn are_distinct(pack: Pack<'_>, step: usize) -> bool {
     if hashes.is_sorted_by(|a, b| a < b) {
         return true;
     }
-    let mut texts: Vec<Vec<u8>> = Vec::new();
-    for item in pack.iter().step_by(step) {
-        let mut text = Vec::new();
-        item.push_to(&mut text);
-        texts.push(text);
-    }
-    texts.sort_unstable();
-    texts.is_sorted_by(|a, b| a < b)
+    let mut items: Vec<PackItem<'_>> = pack.iter().step_by(step).collect();
+    items.sort_unstable_by(by_text);
+    items.is_sorted_by(|a, b| by_text(a, b).is_lt())
+}
+
+fn by_text(one: &PackItem<'_>, other: &PackItem<'_>) -> Ordering {
+    one.as_bytes(&mut [0; 20]).cmp(other.as_bytes(&mut [0; 20]))
 }
 
 // ---- one for each type's row ----------------------------------------------------------------
@@ -405,11 +402,8 @@ pub(super) fn hash_timed_pack_old(
     if let Value::Packed { other, bytes, .. } = &mut started.value {
         let found = Pack::of(batch.bytes(*bytes));
         if !is_by_deadline(found)? {
-            return Ok(strings(
-                Kind::Hash,
-                Shape::TimedText,
-                Strings::of_pack(found),
-            ));
+            let found = found.bytes().to_vec();
+            return Ok(strings(Kind::Hash, Shape::TimedText, found));
         }
         *other = true;
     }
@@ -483,9 +477,9 @@ pub(super) fn set_ints(
     if batch.bytes(blob).len() <= BLOCK_BYTES_MAX && !found.is_empty() {
         return Ok(packed(Kind::Set, true, blob));
     }
-    let texts = found.iter().map(|number| number.to_string().into_bytes());
-    let texts = Strings::Texts(texts.collect::<Vec<_>>().into_iter());
-    Ok(strings(Kind::Set, Shape::Item, texts))
+    let mut pack = PackBuilder::new();
+    found.iter().for_each(|number| pack.push_int(number));
+    Ok(strings(Kind::Set, Shape::Item, pack.finish()))
 }
 
 pub(super) fn zset(reader: &mut Reader<'_>, _: u64, _: &mut Batch) -> Result<Started, Stop> {
@@ -506,7 +500,7 @@ pub(super) fn zset_pack(
     if let Value::Packed { bytes, .. } = started.value {
         let found = Pack::of(batch.bytes(bytes));
         if !is_ranked(found)? {
-            let found = Strings::of_pack(found);
+            let found = found.bytes().to_vec();
             return Ok(strings(Kind::Zset, Shape::ScoredText, found));
         }
     }
@@ -530,16 +524,17 @@ pub(super) fn zset_ziplist(
 
 /// Whether members and scores in turn stand in the order of a sorted set; an error for what is no score.
 fn is_ranked(pack: Pack<'_>) -> Result<bool, Stop> {
-    let mut before: Option<(f64, Vec<u8>)> = None;
+    let mut before: Option<(f64, PackItem<'_>)> = None;
     let mut items = pack.iter();
     while let (Some(member), Some(score)) = (items.next(), items.next()) {
         let score = score_of(score.as_bytes(&mut [0; 20]))?;
-        let mut text = Vec::with_capacity(member.len());
-        member.push_to(&mut text);
-        if before.is_some_and(|before| before >= (score, text.clone())) {
+        let ascends = before.is_none_or(|(lower, other)| {
+            lower < score || (lower == score && by_text(&other, &member).is_lt())
+        });
+        if !ascends {
             return Ok(false);
         }
-        before = Some((score, text));
+        before = Some((score, member));
     }
     Ok(true)
 }
@@ -579,17 +574,17 @@ pub(super) fn quicklist2(reader: &mut Reader<'_>, _: u64, _: &mut Batch) -> Resu
     Ok(rest(Kind::List, State::Nodes { left, old: false }))
 }
 
-/// The strings of a blob in an encoding that Redis writes no more.
+/// A pack of the strings of a blob in an encoding that Redis writes no more.
 fn older(
     reader: &mut Reader<'_>,
     bytes_max: u64,
     batch: &mut Batch,
-    parse: fn(&[u8]) -> Option<Vec<Vec<u8>>>,
+    parse: fn(&[u8]) -> Option<Vec<u8>>,
     damaged: &'static str,
-) -> Result<Strings, Stop> {
+) -> Result<Vec<u8>, Stop> {
     let start = batch.bytes.len();
     let blob = reader.string(bytes_max, &mut batch.bytes)?;
     let found = parse(batch.bytes(blob)).ok_or(RdbErrorKind::Value(damaged))?;
     batch.bytes.truncate(start);
-    Ok(Strings::Texts(found.into_iter()))
+    Ok(found)
 }

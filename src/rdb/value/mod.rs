@@ -119,7 +119,7 @@ pub const TYPES: &[Type] = &[
     row(SET, Under::Both, "set-hashtable", Some(collection::set)),
     row(3, Under::Both, "zset-v1", Some(collection::zset_text)),
     row(HASH, Under::Both, "hash-hashtable", Some(collection::hash)),
-    row(5, Under::Both, "zset-v2", Some(collection::zset)),
+    row(ZSET, Under::Both, "zset-v2", Some(collection::zset)),
     row(6, Under::Both, "module-pre-release", None),
     row(7, Under::Both, "module-value", None),
     row(9, Under::Both, "hash-zipmap", Some(collection::hash_zipmap)),
@@ -129,7 +129,12 @@ pub const TYPES: &[Type] = &[
         "list-ziplist",
         Some(collection::list_ziplist),
     ),
-    row(11, Under::Both, "set-intset", Some(collection::set_ints)),
+    row(
+        SET_INTSET,
+        Under::Both,
+        "set-intset",
+        Some(collection::set_ints),
+    ),
     row(
         12,
         Under::Both,
@@ -151,13 +156,13 @@ pub const TYPES: &[Type] = &[
         Some(collection::hash_pack),
     ),
     row(
-        17,
+        ZSET_LISTPACK,
         Under::Both,
         "zset-listpack",
         Some(collection::zset_pack),
     ),
     row(
-        18,
+        QUICKLIST_2,
         Under::Both,
         "quicklist-v2",
         Some(collection::quicklist2),
