@@ -269,7 +269,7 @@ struct TrimOptions {
 }
 
 /// KEEPREF, DELREF or ACKED.
-pub(super) fn take_references(args: &mut Args<'_>) -> Option<References> {
+fn take_references(args: &mut Args<'_>) -> Option<References> {
     [
         ("keepref", References::Keep),
         ("delref", References::Delete),

@@ -12,7 +12,8 @@ use crate::base::time::UnixMs;
 use crate::container::Domain;
 use crate::engine::EventClass;
 use crate::keyspace::Key;
-use crate::types::stream::{ConsumerKey, Group as StreamGroup, PLACEHOLDER};
+use crate::resp::reply::Reply;
+use crate::types::stream::{ConsumerKey, Group as StreamGroup, PLACEHOLDER, Pending};
 use crate::types::{Kind, Stream, StreamId, StreamMut};
 
 /// The family's rows.
@@ -222,12 +223,19 @@ fn group_changed(ctx: &mut Context<'_>, key: &[u8], event: &'static str) {
 /// A pending entry that changed hands or was delivered again, as replicas are told.
 pub(super) struct Claim {
     pub id: StreamId,
-    /// None: the consumer that the command names.
+    /// None: the consumer that the command names took it over. Else it was this one's, and is released: its stream has it no
+    /// more.
     pub consumer: Option<Box<[u8]>>,
     pub delivered_ms: UnixMs,
     pub count: u64,
     /// The group's last id then.
     pub last_id: StreamId,
+}
+
+impl Claim {
+    fn is_taken(&self) -> bool {
+        self.consumer.is_none()
+    }
 }
 
 /// Propagates claims, as XCLAIM.
@@ -268,7 +276,8 @@ pub(super) fn replicate_progress(
     last_id: StreamId,
     entries_read: Option<u64>,
 ) {
-    let read = entries_read.map_or(-1, |read| read as i64);
+    // Those that it is for refuse numbers below -1.
+    let read = entries_read.map_or(-1, |read| i64::try_from(read).unwrap_or(i64::MAX));
     ctx.replicate_as(&[
         b"XGROUP",
         b"SETID",
@@ -568,37 +577,49 @@ fn xpending(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErr
         return Err(no_key_or_group(key.bytes, name, ""));
     };
     let reply = &mut ctx.client.reply;
-    let Some(range) = range else {
-        reply.array(4);
-        reply.int(group.pending_count() as i64);
-        let Some((first, last)) = group.pending_ends() else {
-            reply.null();
-            reply.null();
-            reply.null_array();
-            return Ok(());
-        };
-        push_id(reply, first);
-        push_id(reply, last);
-        let mark = reply.begin_array();
-        let mut count = 0;
-        for (_, consumer) in group.consumers() {
-            if consumer.pending_count() > 0 {
-                count += 1;
-                reply.array(2);
-                reply.bulk(&consumer.name);
-                reply.bulk_int(consumer.pending_count() as i64);
-            }
-        }
-        reply.end_array(mark, count);
-        return Ok(());
+    match range {
+        None => push_pending_counts(reply, group),
+        Some(range) => push_pending_range(reply, group, &range, now),
+    }
+    Ok(())
+}
+
+/// How many entries are pending, their ends, and the consumers that they are of.
+fn push_pending_counts(reply: &mut Reply, group: &StreamGroup) {
+    reply.array(4);
+    reply.int(group.pending_count() as i64);
+    let Some((first, last)) = group.pending_ends() else {
+        reply.null();
+        reply.null();
+        reply.null_array();
+        return;
     };
-    let mark = reply.begin_array();
-    let mut count = 0;
-    let mut push = |pending: &crate::types::stream::Pending| {
-        let idle = now - pending.delivered_ms;
+    push_id(reply, first);
+    push_id(reply, last);
+    let (mark, mut count) = (reply.begin_array(), 0);
+    for (_, consumer) in group.consumers() {
+        if consumer.pending_count() > 0 {
+            count += 1;
+            reply.array(2);
+            reply.bulk(&consumer.name);
+            reply.bulk_int(consumer.pending_count() as i64);
+        }
+    }
+    reply.end_array(mark, count);
+}
+
+fn push_pending_range(
+    reply: &mut Reply,
+    group: &StreamGroup,
+    range: &PendingRange<'_>,
+    now: UnixMs,
+) {
+    let (mark, mut count) = (reply.begin_array(), 0);
+    let mut push = |pending: &Pending| {
         if pending.id > range.end || count as i64 >= range.count {
             return false;
         }
+        let idle = pending.idle_ms(now);
         if range.min_idle_ms != 0 && idle < range.min_idle_ms {
             return true;
         }
@@ -619,7 +640,6 @@ fn xpending(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErr
         }
     }
     reply.end_array(mark, count);
-    Ok(())
 }
 
 // ---- claiming ------------------------------------------------------------------------------
@@ -628,8 +648,8 @@ fn xpending(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErr
 struct ClaimOptions {
     min_idle_ms: i64,
     ids: Vec<StreamId>,
-    /// When the entries count as delivered, before it is checked against the clock.
-    delivered_ms: Option<i64>,
+    /// When the entries count as delivered.
+    delivered_ms: UnixMs,
     retry_count: Option<u64>,
     force: bool,
     just_id: bool,
@@ -637,12 +657,13 @@ struct ClaimOptions {
 }
 
 impl ClaimOptions {
-    fn parse(args: &mut Args<'_>, now: UnixMs) -> Result<ClaimOptions, CommandError> {
+    fn parse(ctx: &Context<'_>, args: &mut Args<'_>) -> Result<ClaimOptions, CommandError> {
+        let now = ctx.now();
         let min_idle = CommandError::text("ERR Invalid min-idle-time argument for XCLAIM");
         let mut options = ClaimOptions {
             min_idle_ms: args.int_in(i64::MIN, i64::MAX, min_idle)?.max(0),
             ids: Vec::with_capacity(args.left()),
-            delivered_ms: None,
+            delivered_ms: now,
             retry_count: None,
             force: false,
             just_id: false,
@@ -664,9 +685,9 @@ impl ClaimOptions {
                 options.just_id = true;
             } else if more && args.take("idle") {
                 let idle = number(args, "IDLE")?;
-                options.delivered_ms = Some(now.wrapping_sub(idle));
+                options.delivered_ms = now.wrapping_sub(idle);
             } else if more && args.take("time") {
-                options.delivered_ms = Some(number(args, "TIME")?);
+                options.delivered_ms = number(args, "TIME")?;
             } else if more && args.take("retrycount") {
                 options.retry_count = u64::try_from(number(args, "RETRYCOUNT")?).ok();
             } else if more && args.take("lastid") {
@@ -679,6 +700,15 @@ impl ClaimOptions {
                     "'",
                 ));
             }
+        }
+        // A master's clock may be ahead.
+        let latest = if ctx.client.must_obey() {
+            i64::MAX
+        } else {
+            now
+        };
+        if !(0..=latest).contains(&options.delivered_ms) {
+            options.delivered_ms = now;
         }
         Ok(options)
     }
@@ -699,158 +729,171 @@ pub(super) fn seen_consumer(
     Some((made, true))
 }
 
-/// What a claim made of an entry.
-pub(super) enum Claimed {
-    /// It is the consumer's.
-    Yes(Claim),
-    /// It is no entry any more, and no pending one either now.
-    Gone(Claim),
-    /// Nothing changed.
-    No,
-}
-
 /// XCLAIM key group consumer min-idle-time id [id …] [IDLE ms] [TIME unix-ms] [RETRYCOUNT n] [FORCE] [JUSTID] [LASTID id].
 /// Reply: an array of entries, or ids. Errors: WRONGTYPE, NOGROUP, invalid numbers and ids, unrecognized option.
 /// Propagates: XCLAIM for each entry, or XGROUP SETID. O(ids · log pending).
 fn xclaim(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let (key, name, consumer_name) = (args.key()?, args.bytes()?, args.bytes()?);
     let now = ctx.now();
-    let group = find(ctx, key)?.and_then(|stream| stream.group(name));
-    if group.is_none() {
-        return Err(no_key_or_group(key.bytes, name, ""));
-    }
-    let options = ClaimOptions::parse(args, now)?;
-    // A master's clock may be ahead.
-    let latest = if ctx.client.must_obey() {
-        i64::MAX
-    } else {
-        now
-    };
-    let delivered_ms = match options.delivered_ms {
-        Some(at) if at != -1 && (0..=latest).contains(&at) => at,
-        _ => now,
-    };
+    check_group(ctx, key, name)?;
+    let options = ClaimOptions::parse(ctx, args)?;
     let Some(body) = ctx.engine.body(ctx.client, key, Kind::Stream)? else {
         return Err(no_key_or_group(key.bytes, name, ""));
     };
     let (mut stream, reply) = (StreamMut::new(body), &mut ctx.client.reply);
-    let seen = stream.group(name, |group, domain| {
+    let moved = stream.group(name, |group, _| {
         let moved = options.last_id > group.last_id;
         group.last_id = group.last_id.max(options.last_id);
-        let seen = seen_consumer(group, domain, consumer_name, now);
-        seen.map(|seen| (moved, seen, group.last_id, group.entries_read))
+        moved.then_some((group.last_id, group.entries_read))
     });
-    let Some((moved, (consumer, made), last_id, entries_read)) = seen.flatten() else {
-        return Err(TOO_MANY_CONSUMERS);
-    };
-    let mark = reply.begin_array();
-    let (mut claims, mut replied) = (Vec::new(), 0);
+    let (mut claimer, made) = Claimer::new(stream, name, consumer_name, now)?;
+    let (mark, mut replied) = (reply.begin_array(), 0);
     for &id in &options.ids {
-        let exists = stream.get().get(id).is_some();
-        let claimed = stream.group(name, |group, domain| {
-            claim(
-                group,
-                domain,
-                consumer,
-                id,
-                exists,
-                now,
-                delivered_ms,
-                &options,
-            )
-        });
-        match claimed.unwrap_or(Claimed::No) {
-            Claimed::No => {}
-            Claimed::Gone(claim) => claims.push(claim),
-            Claimed::Yes(claim) => {
-                claims.push(claim);
-                replied += 1;
-                match stream.get().get(id) {
-                    Some(record) if !options.just_id => push_record(reply, &record),
-                    _ => push_id(reply, id),
-                }
-            }
+        if claimer.claim(id, &options) {
+            claimer.push_entry(reply, id, options.just_id);
+            replied += 1;
         }
     }
     reply.end_array(mark, replied);
-    drop(stream);
-    let changed = claims.len() as u64 + u64::from(made);
-    ctx.engine.dirty += changed + u64::from(moved && claims.is_empty());
+    let claims = std::mem::take(&mut claimer.claims);
+    drop(claimer);
+    // Told on its own only where no claim tells it.
+    let moved = moved.flatten().filter(|_| claims.is_empty());
+    ctx.engine.dirty += claims.len() as u64 + u64::from(made) + u64::from(moved.is_some());
     if !claims.is_empty() {
-        let past = delivered_ms < now;
+        let past = options.delivered_ms < now;
         ctx.engine.signal_claimers(ctx.client.db, key.bytes, past);
     }
     replicate_claims(ctx, key.bytes, name, consumer_name, &claims);
-    if moved && claims.is_empty() {
+    if let Some((last_id, entries_read)) = moved {
         replicate_progress(ctx, key.bytes, name, last_id, entries_read);
     }
     Ok(())
+}
+
+fn check_group(ctx: &mut Context<'_>, key: Key<'_>, name: &[u8]) -> Result<(), CommandError> {
+    let group = find(ctx, key)?.and_then(|stream| stream.group(name));
+    let missing = || no_key_or_group(key.bytes, name, "");
+    group.map(|_| ()).ok_or_else(missing)
 }
 
 /// Numbers of consumers are not used again.
 pub(super) const TOO_MANY_CONSUMERS: CommandError =
     CommandError::text("ERR too many consumers were made in this group");
 
-#[allow(clippy::too_many_arguments, reason = "one step of a command")]
-fn claim(
-    group: &mut StreamGroup,
-    domain: &mut Domain,
+/// A consumer that takes entries of its group over.
+struct Claimer<'a> {
+    stream: StreamMut<'a>,
+    group: &'a [u8],
     consumer: ConsumerKey,
-    id: StreamId,
-    exists: bool,
     now: UnixMs,
-    delivered_ms: UnixMs,
-    options: &ClaimOptions,
-) -> Claimed {
-    let old = group.pending(id).copied();
-    if !exists {
-        return old.map_or(Claimed::No, |_| release_gone(group, domain, id));
-    }
-    let idle = match old {
-        Some(pending) => now - pending.delivered_ms,
-        None if options.force => i64::MAX,
-        None => return Claimed::No,
-    };
-    if options.min_idle_ms > 0 && idle < options.min_idle_ms {
-        return Claimed::No;
-    }
-    let count = match (options.retry_count, old) {
-        (Some(count), _) => count,
-        (None, None) => 1 + u64::from(!options.just_id),
-        (None, Some(pending)) if options.just_id => pending.count,
-        (None, Some(pending)) => pending.next_count(),
-    };
-    take_over(group, domain, consumer, id, now, delivered_ms, count)
+    /// What was taken over, or released as its stream has it no more.
+    claims: Vec<Claim>,
 }
 
-fn take_over(
-    group: &mut StreamGroup,
-    domain: &mut Domain,
-    consumer: ConsumerKey,
-    id: StreamId,
-    now: UnixMs,
-    delivered_ms: UnixMs,
-    count: u64,
-) -> Claimed {
-    group.assign(domain, consumer, id, delivered_ms, count);
-    group.update_consumer(domain, consumer, |consumer| consumer.active_ms = Some(now));
-    Claimed::Yes(Claim {
-        id,
-        consumer: None,
-        delivered_ms,
-        count,
-        last_id: group.last_id,
-    })
+impl<'a> Claimer<'a> {
+    /// The consumer of a group that is there, made if need be; and whether it was made.
+    fn new(
+        mut stream: StreamMut<'a>,
+        group: &'a [u8],
+        consumer: &[u8],
+        now: UnixMs,
+    ) -> Result<(Claimer<'a>, bool), CommandError> {
+        let seen = stream.group(group, |group, domain| {
+            seen_consumer(group, domain, consumer, now)
+        });
+        let (consumer, made) = seen.flatten().ok_or(TOO_MANY_CONSUMERS)?;
+        let claimer = Claimer {
+            stream,
+            group,
+            consumer,
+            now,
+            claims: Vec::new(),
+        };
+        Ok((claimer, made))
+    }
+
+    /// XCLAIM's step; whether the entry is the consumer's now.
+    fn claim(&mut self, id: StreamId, options: &ClaimOptions) -> bool {
+        self.change(id, |group, now| {
+            let pending = group.pending(id);
+            let idle = match pending {
+                Some(pending) => pending.idle_ms(now),
+                None if options.force => i64::MAX,
+                None => return None,
+            };
+            let count = match (options.retry_count, pending) {
+                _ if options.min_idle_ms > 0 && idle < options.min_idle_ms => return None,
+                (Some(count), _) => count,
+                (None, None) => 1 + u64::from(!options.just_id),
+                (None, Some(pending)) if options.just_id => pending.count,
+                (None, Some(pending)) => pending.next_count(),
+            };
+            Some((options.delivered_ms, count))
+        })
+    }
+
+    /// XAUTOCLAIM's step.
+    fn claim_idle(&mut self, pending: Pending, min_idle_ms: i64, just_id: bool) {
+        self.change(pending.id, |_, now| {
+            let is_idle = min_idle_ms == 0 || pending.idle_ms(now) >= min_idle_ms;
+            let count = match just_id {
+                true => pending.count,
+                false => pending.next_count(),
+            };
+            is_idle.then_some((now, count))
+        });
+    }
+
+    /// Takes an entry over as `decide` says: when it counts as delivered, and how often. One that the stream has no more is
+    /// released.
+    fn change(
+        &mut self,
+        id: StreamId,
+        decide: impl FnOnce(&StreamGroup, UnixMs) -> Option<(UnixMs, u64)>,
+    ) -> bool {
+        let exists = self.stream.get().get(id).is_some();
+        let (consumer, now) = (self.consumer, self.now);
+        let claim = self.stream.group(self.group, |group, domain| {
+            if !exists {
+                return release_gone(group, domain, id);
+            }
+            let (delivered_ms, count) = decide(group, now)?;
+            group.assign(domain, consumer, id, delivered_ms, count);
+            group.update_consumer(domain, consumer, |consumer| consumer.active_ms = Some(now));
+            Some(Claim {
+                id,
+                consumer: None,
+                delivered_ms,
+                count,
+                last_id: group.last_id,
+            })
+        });
+        let claim = claim.flatten();
+        let is_taken = claim.as_ref().is_some_and(Claim::is_taken);
+        self.claims.extend(claim);
+        is_taken
+    }
+
+    /// An entry that was taken over, or its id.
+    fn push_entry(&self, reply: &mut Reply, id: StreamId, just_id: bool) {
+        match self.stream.get().get(id) {
+            Some(record) if !just_id => push_record(reply, &record),
+            _ => push_id(reply, id),
+        }
+    }
 }
 
 /// A pending entry whose stream has it no more is released.
-pub(super) fn release_gone(group: &mut StreamGroup, domain: &mut Domain, id: StreamId) -> Claimed {
-    let Some(pending) = group.pending(id).copied() else {
-        return Claimed::No;
-    };
+pub(super) fn release_gone(
+    group: &mut StreamGroup,
+    domain: &mut Domain,
+    id: StreamId,
+) -> Option<Claim> {
+    let pending = *group.pending(id)?;
     let owner = group.consumer(group.consumer_of(&pending)).name.clone();
     group.release(domain, id);
-    Claimed::Gone(Claim {
+    Some(Claim {
         id,
         consumer: Some(owner),
         delivered_ms: pending.delivered_ms,
@@ -866,12 +909,12 @@ fn xautoclaim(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandE
     let (key, name, consumer_name) = (args.key()?, args.bytes()?, args.bytes()?);
     let error = CommandError::text("ERR Invalid min-idle-time argument for XAUTOCLAIM");
     let min_idle_ms = args.int_in(i64::MIN, i64::MAX, error)?.max(0);
-    let mut next = interval_start(args.bytes()?)?;
-    let (mut left, mut just_id) = (100, false);
+    let start = interval_start(args.bytes()?)?;
+    let (mut most, mut just_id) = (100, false);
     while !args.is_empty() {
         if args.left() > 1 && args.take("count") {
             let error = CommandError::text("ERR COUNT must be > 0");
-            left = args.int_in(1, AUTOCLAIM_COUNT_MAX, error)? as u64;
+            most = args.int_in(1, AUTOCLAIM_COUNT_MAX, error)? as u64;
         } else if args.take("justid") {
             just_id = true;
         } else {
@@ -879,69 +922,36 @@ fn xautoclaim(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandE
         }
     }
     let now = ctx.now();
-    let group = find(ctx, key)?.and_then(|stream| stream.group(name));
-    if group.is_none() {
-        return Err(no_key_or_group(key.bytes, name, ""));
-    }
+    check_group(ctx, key, name)?;
     let Some(body) = ctx.engine.body(ctx.client, key, Kind::Stream)? else {
         return Err(no_key_or_group(key.bytes, name, ""));
     };
-    let (mut stream, reply) = (StreamMut::new(body), &mut ctx.client.reply);
-    let seen = stream.group(name, |group, domain| {
-        seen_consumer(group, domain, consumer_name, now)
-    });
-    let Some((consumer, made)) = seen.flatten() else {
-        return Err(TOO_MANY_CONSUMERS);
+    let (stream, reply) = (StreamMut::new(body), &mut ctx.client.reply);
+    let (mut claimer, made) = Claimer::new(stream, name, consumer_name, now)?;
+    let upcoming = |claimer: &Claimer<'_>, from: Option<StreamId>| {
+        let group = claimer.stream.get().group(name)?;
+        group.pending_from(from?).next().copied()
     };
-    let pending_from = |stream: &StreamMut<'_>, id| {
-        let group = stream.get().group(name)?;
-        group.pending_from(id).next().copied()
-    };
-    let (mut claims, mut attempts) = (Vec::new(), left * ATTEMPTS);
-    let mut upcoming = pending_from(&stream, next);
-    while let Some(pending) = upcoming.filter(|_| attempts > 0 && left > 0) {
+    let mut attempts = most * ATTEMPTS;
+    let mut next = upcoming(&claimer, Some(start));
+    while let Some(pending) = next
+        && attempts > 0
+        && (claimer.claims.len() as u64) < most
+    {
         attempts -= 1;
-        let id = pending.id;
-        let exists = stream.get().get(id).is_some();
-        let claimed = stream.group(name, |group, domain| {
-            if !exists {
-                return release_gone(group, domain, id);
-            }
-            if min_idle_ms > 0 && now - pending.delivered_ms < min_idle_ms {
-                return Claimed::No;
-            }
-            let count = match just_id {
-                true => pending.count,
-                false => pending.next_count(),
-            };
-            take_over(group, domain, consumer, id, now, now, count)
-        });
-        if let Some(Claimed::Yes(claim) | Claimed::Gone(claim)) = claimed {
-            claims.push(claim);
-            left -= 1;
-        }
-        upcoming = match id.next() {
-            Some(id) => {
-                next = id;
-                pending_from(&stream, next)
-            }
-            None => None,
-        };
+        claimer.claim_idle(pending, min_idle_ms, just_id);
+        next = upcoming(&claimer, pending.id.next());
     }
-    let claimed = claims.iter().filter(|claim| claim.consumer.is_none());
+    let taken = claimer.claims.iter().filter(|claim| claim.is_taken());
+    let gone = claimer.claims.iter().filter(|claim| !claim.is_taken());
     reply.array(3);
-    push_id(reply, upcoming.map_or(StreamId::MIN, |pending| pending.id));
-    reply.array(claimed.clone().count());
-    for claim in claimed {
-        match stream.get().get(claim.id) {
-            Some(record) if !just_id => push_record(reply, &record),
-            _ => push_id(reply, claim.id),
-        }
-    }
-    let gone = claims.iter().filter(|claim| claim.consumer.is_some());
+    push_id(reply, next.map_or(StreamId::MIN, |pending| pending.id));
+    reply.array(taken.clone().count());
+    taken.for_each(|claim| claimer.push_entry(reply, claim.id, just_id));
     reply.array(gone.clone().count());
     gone.for_each(|claim| push_id(reply, claim.id));
-    drop(stream);
+    let claims = std::mem::take(&mut claimer.claims);
+    drop(claimer);
     ctx.engine.dirty += claims.len() as u64 + u64::from(made);
     replicate_claims(ctx, key.bytes, name, consumer_name, &claims);
     Ok(())

@@ -110,11 +110,11 @@ fn consumers(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandEr
         reply.bulk(b"pending");
         reply.int(consumer.pending_count() as i64);
         reply.bulk(b"idle");
-        reply.int((now - consumer.seen_ms).max(0));
+        reply.int(now.saturating_sub(consumer.seen_ms).max(0));
         reply.bulk(b"inactive");
         let inactive = consumer
             .active_ms
-            .map_or(-1, |active| (now - active).max(0));
+            .map_or(-1, |active| now.saturating_sub(active).max(0));
         reply.int(inactive);
     }
     Ok(())

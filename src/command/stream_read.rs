@@ -542,7 +542,7 @@ impl Delivery<'_> {
         let released = self
             .stream
             .group(self.group, |group, domain| release_gone(group, domain, id));
-        if let Some(Claimed::Gone(claim)) = released {
+        if let Some(claim) = released.flatten() {
             self.delivered.dirty = 1;
             self.delivered.claims.push(claim);
         }
@@ -565,7 +565,7 @@ impl Delivery<'_> {
         reply.array(4);
         push_id(reply, id);
         push_fields(reply, &record);
-        reply.int(now - old.delivered_ms);
+        reply.int(old.idle_ms(now));
         reply.int(old.count as i64);
         self.delivered.dirty = 1;
         self.delivered.claims.push(Claim {
@@ -612,7 +612,9 @@ impl Delivery<'_> {
 /// How many of all entries ever added a group has read with this one, behind that of `last_id`.
 fn read_with(meta: &Meta, read: Option<u64>, last_id: StreamId, id: StreamId) -> Option<u64> {
     match read {
-        Some(read) if last_id >= meta.first_id && !meta.has_gap_from(last_id) => Some(read + 1),
+        Some(read) if last_id >= meta.first_id && !meta.has_gap_from(last_id) => {
+            Some(read.saturating_add(1))
+        }
         read if meta.entries_added == 0 => read,
         _ => meta.distance_to(id),
     }

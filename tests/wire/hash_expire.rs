@@ -232,7 +232,7 @@ fn random_commands_on_fields_with_deadlines_answer_as_redis() {
 }
 
 /// A payload with its footer.
-fn payload(body: &[u8], version: u16) -> Vec<u8> {
+pub fn payload(body: &[u8], version: u16) -> Vec<u8> {
     let mut payload = body.to_vec();
     payload.extend_from_slice(&version.to_le_bytes());
     let checksum = crc64(0, &payload);
@@ -240,7 +240,7 @@ fn payload(body: &[u8], version: u16) -> Vec<u8> {
     payload
 }
 
-fn restore(client: &mut Client, key: &str, payload: &[u8]) -> Value {
+pub fn restore(client: &mut Client, key: &str, payload: &[u8]) -> Value {
     client.call(&[b"RESTORE", key.as_bytes(), b"0", payload, b"REPLACE"])
 }
 

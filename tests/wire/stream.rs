@@ -6,6 +6,7 @@ use redoxide::base::prng::Prng;
 
 use crate::blocking::play_to_both;
 use crate::harness::{Client, Peer, Server, wait_until};
+use crate::hash_expire::{payload, restore};
 use crate::pair::{Pair, pick, some};
 
 type Words = Vec<Vec<u8>>;
@@ -780,5 +781,71 @@ fn ids_that_are_taken_back_leave_nothing_behind() {
             "[[1-1, [a, b]], [3-5, [c, d]]]"
         );
         assert_eq!(client.text("XDEL s 3-5"), "1");
+    }
+}
+
+/// A stream of one entry that is marked as deleted, or not; ids and numbers as a file may claim them.
+fn claimed_stream(deleted: bool, last_ms: u8, added: u64, time_ms: i64) -> Vec<u8> {
+    let id = |ms: u64| [ms.to_be_bytes(), [0; 8]].concat();
+    // Live and deleted entries, one name, its end; flags, 2 ms behind 5-0, sequence, value, elements.
+    let counts = if deleted { [0, 1, 1, 1] } else { [1, 1, 0, 1] };
+    let name = [1, 1, 0x81, b'f', 2, 0, 1];
+    let entry = [2 | u8::from(deleted), 1, 2, 1, 0, 1, 0x81, b'v', 2, 4, 1];
+    let elements = [&counts[..], &name, &entry].concat();
+    let mut pack = vec![elements.len() as u8 + 7, 0, 0, 0, 10, 0];
+    pack.extend(elements);
+    pack.push(0xff);
+    let number = |value: u64| [&[0x81][..], &value.to_be_bytes()].concat();
+    let (time, count) = (time_ms.to_le_bytes(), number(u64::MAX));
+    let mut body = [&[21, 1, 16][..], &id(5), &[pack.len() as u8], &pack].concat();
+    body.extend([u8::from(!deleted), last_ms, 0, 0, 0, 0, 0]);
+    body.extend(number(added));
+    // A group with one pending entry, of one consumer.
+    body.extend([&[1, 1, b'g', 7, 0][..], &number(u64::MAX - 1)].concat());
+    body.extend([&[1][..], &id(7), &time, &count].concat());
+    body.extend([&[1, 1, b'c'][..], &time, &time, &[1], &id(7)].concat());
+    payload(&body, 11)
+}
+
+/// A block may begin before its first entry. Where that is behind the last id the whole block goes: one without entries
+/// could be saved, but not loaded.
+#[test]
+fn a_block_without_entries_is_not_kept() {
+    let server = Server::start(&["--enable-debug-command", "yes"]);
+    let mut client = server.client();
+    let restored = restore(&mut client, "s", &claimed_stream(true, 6, 1, 0));
+    assert_eq!(restored.to_string(), "OK");
+    assert_eq!(client.text("XLEN s"), "0");
+    assert_eq!(client.text("DEBUG RELOAD"), "OK");
+    assert_eq!(client.text("XADD s 6-1 a b"), "6-1");
+    assert_eq!(client.text("XRANGE s - +"), "[[6-1, [a, b]]]");
+}
+
+/// Times and counts that no clock gave are taken as they are; nothing is added to them beyond their type's ends.
+#[test]
+fn times_and_counts_of_a_payload_may_be_any() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    for time_ms in [i64::MIN, -1, i64::MAX] {
+        let stream = claimed_stream(false, 7, u64::MAX, time_ms);
+        assert_eq!(restore(&mut client, "s", &stream).to_string(), "OK");
+        for line in [
+            "XINFO STREAM s FULL",
+            "XINFO GROUPS s",
+            "XINFO CONSUMERS s g",
+            "XPENDING s g - + 10",
+            "XPENDING s g IDLE 5 - + 10",
+            "XCLAIM s g d 9000000000000 7-0 JUSTID",
+            "XAUTOCLAIM s g d 9000000000000 0 JUSTID",
+            "XADD s 8-0 f v",
+            "XADD s 9-0 f v",
+            "XREADGROUP GROUP g d COUNT 5 CLAIM 1 STREAMS s >",
+            "XINFO STREAM s FULL",
+            "XINFO GROUPS s",
+        ] {
+            let reply = client.text(line);
+            assert!(!reply.contains("ERR"), "{line}: {reply}");
+        }
+        assert_eq!(client.text("XLEN s"), "3");
     }
 }

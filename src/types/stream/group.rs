@@ -34,6 +34,11 @@ pub struct Pending {
 const _: () = assert!(size_of::<Pending>() == 40);
 
 impl Pending {
+    /// Milliseconds since it was delivered; below 0 when the clock went back. A file may name any time.
+    pub fn idle_ms(&self, now: UnixMs) -> i64 {
+        now.saturating_sub(self.delivered_ms)
+    }
+
     /// How often once it is delivered again. What replicas are told of it is a signed number.
     pub fn next_count(&self) -> u64 {
         (self.count + 1).min(i64::MAX as u64)

@@ -239,6 +239,18 @@ pub struct Trimmed {
     pub rest: Option<StreamId>,
 }
 
+/// What goes of one block.
+struct Cut {
+    /// Live entries, in order.
+    ids: Vec<StreamId>,
+    /// The block is within the range that goes.
+    whole: bool,
+    /// No other live entry is left.
+    empties: bool,
+    /// Trimming ends with this.
+    is_last: bool,
+}
+
 /// A stream.
 pub struct Stream {
     /// All blocks but the last.
@@ -510,7 +522,8 @@ impl Stream {
         }
         let meta = &mut self.meta;
         meta.length += 1;
-        meta.entries_added += 1;
+        // A file may claim any number.
+        meta.entries_added = meta.entries_added.saturating_add(1);
         meta.last_id = id;
         if meta.length == 1 {
             meta.first_id = id;
@@ -522,19 +535,12 @@ impl Stream {
             return false;
         }
         let at = self.place_of(id);
-        self.mark(domain, at, &[id]);
-        true
-    }
-
-    /// Removes live entries of a block, and the block with the last of them.
-    fn mark(&mut self, domain: &mut Domain, at: u64, ids: &[StreamId]) {
-        let live = self.node(at).map_or(0, |node| node.block.counts().0);
-        if live <= ids.len() as u64 {
-            self.remove_block(domain, at);
-        } else {
-            self.edit(domain, at, |first, block| block.mark(first, ids));
+        match self.node(at).map(|node| node.block.counts()) {
+            Some((1, _)) => self.remove_block(domain, at),
+            _ => drop(self.edit(domain, at, |first, block| block.mark(first, &[id]))),
         }
-        self.meta.length -= ids.len() as u64;
+        self.meta.length -= 1;
+        true
     }
 
     fn find_first(&mut self) {
@@ -636,58 +642,18 @@ impl Stream {
             removed = live;
         }
         let mut at = 0;
-        while let Some(node) = self.node(at) {
-            let block = node.block;
-            let (live, _) = block.counts();
-            let over = match trim.to {
-                TrimTo::Length(length) => self.meta.length.saturating_sub(length),
-                TrimTo::Id(_) => u64::MAX,
-            };
-            let too_many = trim.limit > 0 && removed + live > trim.limit;
-            if over == 0 || too_many {
-                break;
-            }
-            let whole = match trim.to {
-                TrimTo::Length(_) => live <= over,
-                TrimTo::Id(id) => block.last_id(node.first).is_some_and(|last| last < id),
-            };
-            if !whole && trim.approximate {
-                break;
-            }
-            let goes = |id: &StreamId| match trim.to {
-                TrimTo::Length(_) => true,
-                TrimTo::Id(end) => *id < end,
-            };
-            let ids: Vec<StreamId> = block
-                .walk(node.first)
-                .filter(|record| !record.deleted)
-                .map(|record| record.id)
-                .take_while(goes)
-                .filter(|id| {
-                    trim.references != References::Acknowledged || !self.is_referred_to(*id)
-                })
-                .take(usize::try_from(over).unwrap_or(usize::MAX))
-                .collect();
+        while let Some(cut) = self.next_cut(trim, at, removed) {
+            removed += cut.ids.len() as u64;
             if trim.references == References::Delete {
-                ids.iter()
+                cut.ids
+                    .iter()
                     .for_each(|id| self.forget_references(domain, *id));
             }
-            let emptied = ids.len() as u64 == live;
-            let block_goes = emptied && (whole || live > 0);
-            if block_goes && ids.is_empty() {
-                self.remove_block(domain, at);
-            } else if !ids.is_empty() {
-                self.mark_trimmed(domain, at, &ids, whole);
-            }
-            removed += ids.len() as u64;
-            // What is kept of this block for its references has to come from those behind it.
-            let is_last = matches!(trim.to, TrimTo::Id(_)) || ids.len() as u64 == over;
-            if !whole && is_last {
+            self.cut(domain, at, &cut);
+            if cut.is_last {
                 break;
             }
-            if !emptied {
-                at += 1;
-            }
+            at += u64::from(!cut.empties);
         }
         if self.meta.length == 0 || removed > 0 {
             self.find_first();
@@ -698,13 +664,55 @@ impl Stream {
         }
     }
 
-    /// As [`Stream::mark`]; a block that is not `whole` to be removed stays with marked entries alone, as in Redis.
-    fn mark_trimmed(&mut self, domain: &mut Domain, at: u64, ids: &[StreamId], whole: bool) {
-        if whole {
-            return self.mark(domain, at, ids);
+    /// What goes of the block at `at`, behind those of which `removed` entries went; None where trimming ends.
+    fn next_cut(&self, trim: &Trim, at: u64, removed: u64) -> Option<Cut> {
+        let Place { first, block } = self.node(at)?;
+        let (live, _) = block.counts();
+        let over = match trim.to {
+            TrimTo::Length(length) => self.meta.length.saturating_sub(length),
+            TrimTo::Id(_) => u64::MAX,
+        };
+        let too_many = trim.limit > 0 && removed + live > trim.limit;
+        let whole = match trim.to {
+            TrimTo::Length(_) => live <= over,
+            TrimTo::Id(id) => block.last_id(first).is_some_and(|last| last < id),
+        };
+        if over == 0 || too_many || (!whole && trim.approximate) {
+            return None;
         }
-        self.edit(domain, at, |first, block| block.mark(first, ids));
-        self.meta.length -= ids.len() as u64;
+        let goes = |id: &StreamId| match trim.to {
+            TrimTo::Length(_) => true,
+            TrimTo::Id(end) => *id < end,
+        };
+        let is_kept = |id| trim.references == References::Acknowledged && self.is_referred_to(id);
+        let ids: Vec<StreamId> = block
+            .walk(first)
+            .filter(|record| !record.deleted)
+            .map(|record| record.id)
+            .take_while(goes)
+            .filter(|id| !is_kept(*id))
+            .take(usize::try_from(over).unwrap_or(usize::MAX))
+            .collect();
+        let count = ids.len() as u64;
+        // What is kept of this block for its references has to come from those behind it.
+        let is_last = !whole && (matches!(trim.to, TrimTo::Id(_)) || count == over);
+        Some(Cut {
+            ids,
+            whole,
+            empties: count == live,
+            is_last,
+        })
+    }
+
+    /// Removes entries of a block; with the last of them the block, if it is to go whole: one that is not stays with marked
+    /// entries alone, as in Redis.
+    fn cut(&mut self, domain: &mut Domain, at: u64, cut: &Cut) {
+        if cut.whole && cut.empties {
+            self.remove_block(domain, at);
+        } else if !cut.ids.is_empty() {
+            self.edit(domain, at, |first, block| block.mark(first, &cut.ids));
+        }
+        self.meta.length -= cut.ids.len() as u64;
     }
 
     /// Makes `id`, which no live entry is above, the last: records above it that are marked as deleted would stand in
@@ -715,7 +723,9 @@ impl Stream {
             && let Some(node) = self.node(at)
             && node.block.last_id(node.first).is_some_and(|last| last > id)
         {
-            if node.first <= id {
+            // A file's block may begin before its first record.
+            let first = node.block.walk(node.first).next();
+            if first.is_some_and(|record| record.id <= id) {
                 self.edit(domain, at, |first, block| block.cut_after(first, id));
                 return;
             }
