@@ -481,32 +481,7 @@ fn hgetex(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError
         return get_all(ctx, args, key, count);
     }
     let past = matches!(change, Change::At(at) if ctx.is_past(at));
-    let (limits, now) = (limits(ctx), ctx.engine.hides_before(ctx.client));
-    ctx.client.reply.array(count);
-    let Some(body) = ctx.engine.body(ctx.client, key, Kind::Hash)? else {
-        (0..count).for_each(|_| ctx.client.reply.null());
-        return Ok(());
-    };
-    let reply = &mut ctx.client.reply;
-    let (mut hash, mut changed) = (HashMut::new(body, limits), Vec::new());
-    hash.expect_deadlines();
-    for field in fields(args, 1) {
-        let view = HashView::new(hash.get(), now);
-        let (Some(value), Some(old)) = (view.get(field), view.deadline(field)) else {
-            reply.null();
-            continue;
-        };
-        bulk_string(reply, value);
-        match change {
-            Change::At(_) if past => hash.remove(field),
-            Change::At(at) => hash.set_deadline(field, Some(at)),
-            Change::Persist if old.is_some() => hash.set_deadline(field, None),
-            Change::Persist | Change::Keep | Change::None => continue,
-        };
-        changed.push(field);
-    }
-    let empty = hash.get().is_empty();
-    drop(hash);
+    let (changed, empty) = get_and_change(ctx, args, key, count, change, past)?;
     if changed.is_empty() {
         return Ok(());
     }
@@ -525,6 +500,42 @@ fn hgetex(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError
     let head = [b"HPEXPIREAT", key.bytes, digits.format(at).as_bytes()];
     propagate_for_all(ctx, args, &head);
     Ok(())
+}
+
+/// Answers the values of all fields and changes their deadlines; which it changed, and whether none is left.
+fn get_and_change<'a>(
+    ctx: &mut Context<'_>,
+    args: &Args<'a>,
+    key: Key<'_>,
+    count: usize,
+    change: Change,
+    past: bool,
+) -> Result<(Vec<&'a [u8]>, bool), CommandError> {
+    let (limits, now) = (limits(ctx), ctx.engine.hides_before(ctx.client));
+    ctx.client.reply.array(count);
+    let mut changed = Vec::new();
+    let Some(body) = ctx.engine.body(ctx.client, key, Kind::Hash)? else {
+        (0..count).for_each(|_| ctx.client.reply.null());
+        return Ok((changed, false));
+    };
+    let (reply, mut hash) = (&mut ctx.client.reply, HashMut::new(body, limits));
+    hash.expect_deadlines();
+    for field in fields(args, 1) {
+        let view = HashView::new(hash.get(), now);
+        let (Some(value), Some(old)) = (view.get(field), view.deadline(field)) else {
+            reply.null();
+            continue;
+        };
+        bulk_string(reply, value);
+        match change {
+            Change::At(_) if past => hash.remove(field),
+            Change::At(at) => hash.set_deadline(field, Some(at)),
+            Change::Persist if old.is_some() => hash.set_deadline(field, None),
+            Change::Persist | Change::Keep | Change::None => continue,
+        };
+        changed.push(field);
+    }
+    Ok((changed, hash.get().is_empty()))
 }
 
 /// Answers the values of all fields.
