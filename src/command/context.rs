@@ -3,7 +3,7 @@
 use super::{Args, CommandError, Registered, table};
 use crate::base::time::UnixMs;
 use crate::engine::{
-    Client, ClientFlags, Engine, EventClass, Host, KeyWait, LinkId, QueuedCommand,
+    Client, ClientFlags, Engine, EventClass, Host, KeyWait, LinkId, QueuedCommand, Want,
 };
 use crate::keyspace::Key;
 use crate::resp::parser::Range;
@@ -37,21 +37,6 @@ impl<'a> KeyWindow<'a> {
     pub fn keys(&self) -> &[Key<'a>] {
         &self.keys[..self.count]
     }
-}
-
-/// How a command waits for streams.
-#[derive(Clone, Debug, Default)]
-pub struct StreamWait {
-    /// Which of its words are keys.
-    pub keys: std::ops::Range<usize>,
-    /// Until when, monotonic milliseconds; 0 for ever.
-    pub deadline_ms: u64,
-    /// Also until there is no stream under one of the keys.
-    pub or_none: bool,
-    /// Also until a pending entry may be claimed.
-    pub claims: bool,
-    /// When it is to be tried though nothing changed, monotonic milliseconds; 0 for never.
-    pub retry_ms: u64,
 }
 
 impl Context<'_> {
@@ -174,29 +159,17 @@ impl Context<'_> {
         deadline_ms: u64,
     ) -> bool {
         let words: Vec<&[u8]> = args.iter().collect();
-        let keys = keys.map(|at| args.at(at).into()).collect();
-        let wait = StreamWait {
-            deadline_ms,
-            ..StreamWait::default()
-        };
-        self.wait(&words, keys, kind, wait)
+        self.wait(&words, keys, Want::of(kind), deadline_ms, 0)
     }
 
-    /// As [`Context::wait_for_keys`], with other words to be run again.
-    pub fn wait_for_streams(&mut self, words: &[&[u8]], wait: StreamWait) -> bool {
-        let keys = words[wait.keys.clone()]
-            .iter()
-            .map(|&key| key.into())
-            .collect();
-        self.wait(words, keys, Kind::Stream, wait)
-    }
-
-    fn wait(
+    /// As [`Context::wait_for_keys`]: `words` are run again, at `retry_ms` (0: never) too.
+    pub fn wait(
         &mut self,
         words: &[&[u8]],
-        keys: Vec<Box<[u8]>>,
-        kind: Kind,
-        wait: StreamWait,
+        keys: std::ops::Range<usize>,
+        want: Want,
+        deadline_ms: u64,
+        retry_ms: u64,
     ) -> bool {
         if self.client.is(ClientFlags::IN_EXEC) {
             return false;
@@ -208,13 +181,11 @@ impl Context<'_> {
             Range { start, end }
         });
         let wait = KeyWait {
-            kind,
-            or_none: wait.or_none,
-            claims: wait.claims,
+            want,
             db: self.client.db,
-            keys,
-            deadline_ms: wait.deadline_ms,
-            retry_ms: wait.retry_ms,
+            keys: words[keys].iter().map(|&key| key.into()).collect(),
+            deadline_ms,
+            retry_ms,
             command: QueuedCommand {
                 command: self.command.id,
                 ranges: ranges.collect(),

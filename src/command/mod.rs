@@ -52,7 +52,7 @@ mod zset_pop;
 mod zset_range;
 
 pub use args::Args;
-pub use context::{Context, StreamWait};
+pub use context::Context;
 pub use error::CommandError;
 pub use row::*;
 pub use table::{CommandTable, Registered, Renamed, table};

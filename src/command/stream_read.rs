@@ -6,12 +6,13 @@
 
 use super::stream::{push_fields, push_id, push_record, push_records, strict_id};
 use super::stream_group::{
-    Claim, Claimed, TOO_MANY_CONSUMERS, no_key_or_group, release_gone, replicate_claims,
-    replicate_progress, seen_consumer,
+    Claim, TOO_MANY_CONSUMERS, no_key_or_group, release_gone, replicate_claims, replicate_progress,
+    seen_consumer,
 };
 use super::*;
 use crate::base::num;
 use crate::base::time::UnixMs;
+use crate::engine::Want;
 use crate::keyspace::Key;
 use crate::resp::reply::Reply;
 use crate::types::stream::{ConsumerKey, Meta, Pending};
@@ -265,14 +266,14 @@ fn wait_for_entries(
             }
         }
         let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-        let wait = StreamWait {
-            keys: options.keys.clone(),
-            deadline_ms,
+        let retry_ms = retry_ms(ctx, args, options);
+        let want = Want {
+            kind: Kind::Stream,
             or_none: options.group.is_some(),
             claims: options.claim_idle_ms.is_some(),
-            retry_ms: retry_ms(ctx, args, options),
+            timed: retry_ms > 0,
         };
-        if ctx.wait_for_streams(&words, wait) {
+        if ctx.wait(&words, options.keys.clone(), want, deadline_ms, retry_ms) {
             return Ok(());
         }
     }

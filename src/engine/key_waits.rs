@@ -19,15 +19,11 @@ use crate::types::Kind;
 /// A key of a database.
 type Place = (usize, Box<[u8]>);
 
-/// What a client waits for.
+/// A client's wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyWait {
-    /// A value of this type.
-    pub kind: Kind,
-    /// Or that there is none such any more (XREADGROUP, which then fails).
-    pub or_none: bool,
-    /// Or that a pending entry is idle for long (XREADGROUP with CLAIM).
-    pub claims: bool,
+    /// What for.
+    pub want: Want,
     /// In this database.
     pub db: usize,
     /// Under one of these keys.
@@ -42,23 +38,27 @@ pub struct KeyWait {
     pub number: u64,
 }
 
-/// What a waiting client is tried for.
+/// What a client waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Want {
-    kind: Kind,
-    or_none: bool,
-    claims: bool,
-    /// It is tried at some time in any case.
-    timed: bool,
+pub struct Want {
+    /// A value of this type.
+    pub kind: Kind,
+    /// Or that there is none such any more (XREADGROUP, which then fails).
+    pub or_none: bool,
+    /// Or that a pending entry is idle for long (XREADGROUP with CLAIM).
+    pub claims: bool,
+    /// It is tried at some time in any case: at [`KeyWait::retry_ms`].
+    pub timed: bool,
 }
 
 impl Want {
-    fn of(wait: &KeyWait) -> Want {
+    /// A value of a type, and nothing else.
+    pub fn of(kind: Kind) -> Want {
         Want {
-            kind: wait.kind,
-            or_none: wait.or_none,
-            claims: wait.claims,
-            timed: wait.retry_ms > 0,
+            kind,
+            or_none: false,
+            claims: false,
+            timed: false,
         }
     }
 
@@ -214,7 +214,7 @@ impl KeyWaits {
         }
         for key in &wait.keys {
             let waiters = self.databases[wait.db].entry(key.clone()).or_default();
-            waiters.insert(Want::of(wait), wait.number, link);
+            waiters.insert(wait.want, wait.number, link);
         }
         if wait.deadline_ms > 0 {
             self.deadlines.insert((wait.deadline_ms, link));
@@ -228,7 +228,7 @@ impl KeyWaits {
         self.count -= 1;
         for key in &wait.keys {
             if let Some(waiters) = self.waiters_mut(wait.db, key) {
-                waiters.remove(Want::of(wait), wait.number);
+                waiters.remove(wait.want, wait.number);
                 if waiters.groups.is_empty() {
                     self.databases[wait.db].remove(key);
                 }

@@ -28,7 +28,7 @@ pub use client::{
 pub use failover::Failover;
 pub use glance::{GlanceCount, Glances};
 pub use host::{Clock, Host, MemoryFacts, OpenFile, ProcessFacts};
-pub use key_waits::{KeyWait, KeyWaits};
+pub use key_waits::{KeyWait, KeyWaits, Want};
 pub use migrate::{Asker, Migrations, Move, Outcome};
 pub use own_expires::OwnExpires;
 pub use pause::{Pause, PauseCause, PauseKind};
