@@ -466,10 +466,9 @@ pub fn whole(bench: &mut Bench) -> io::Result<()> {
         client.send_all(chunks.into_iter())?;
         for (name, args) in OPERATIONS {
             for round in 0..bench.rounds {
-                let mut request = Requests::default();
-                request.push(args);
+                let request = Requests::one(args);
                 let cpu = os::process_cpu(server.pid())?;
-                client.send_all(std::iter::once(request.take()))?;
+                client.send_all(std::iter::once(request))?;
                 let cpu = (os::process_cpu(server.pid())? - cpu).as_secs_f64();
                 bench.progress(name, round, index, &format!("{cpu:.3} s CPU"));
                 bench.report.add(name, index, &report::CPU_SECONDS, cpu);

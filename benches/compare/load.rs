@@ -51,6 +51,13 @@ impl Requests {
         self.count += count;
     }
 
+    /// A chunk of one request.
+    pub fn one(args: &[&str]) -> (Vec<u8>, usize) {
+        let mut requests = Requests::default();
+        requests.push(args);
+        requests.take()
+    }
+
     /// A chunk for `Client::send_all`; empties it.
     pub fn take(&mut self) -> (Vec<u8>, usize) {
         (

@@ -100,8 +100,7 @@ fn fill(client: &mut Client, made: Made, elements: usize) -> io::Result<()> {
         let count = DELIVERED.to_string();
         let chunks = (0..elements.div_ceil(DELIVERED)).map(|turn| {
             let consumer = format!("consumer:{}", turn % CONSUMERS);
-            let mut request = Requests::default();
-            request.push(&[
+            Requests::one(&[
                 "XREADGROUP",
                 "GROUP",
                 "group",
@@ -111,8 +110,7 @@ fn fill(client: &mut Client, made: Made, elements: usize) -> io::Result<()> {
                 "STREAMS",
                 KEY,
                 ">",
-            ]);
-            request.take()
+            ])
         });
         client.send_all(chunks)?;
     }
@@ -133,9 +131,8 @@ fn time_ms(client: &mut Client, row: &Row, elements: usize) -> io::Result<f64> {
         })
         .collect();
     client.call(&["CONFIG", "RESETSTAT"])?;
-    let mut request = Requests::default();
-    request.push(&words.iter().map(String::as_str).collect::<Vec<_>>());
-    client.send_all(std::iter::once(request.take()))?;
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    client.send_all(std::iter::once(Requests::one(&words)))?;
     let info = client.info("commandstats")?;
     let figures = info.get(&format!("cmdstat_{}", row.statistics));
     let taken_us = figures
@@ -227,9 +224,7 @@ fn give_deadlines(client: &mut Client, elements: usize) -> io::Result<()> {
         let deadline = (80_000_000 + part).to_string();
         let mut words = vec!["HPEXPIRE", KEY, &deadline, "FIELDS", "100"];
         words.extend(fields.iter().map(String::as_str));
-        let mut request = Requests::default();
-        request.push(&words);
-        request.take()
+        Requests::one(&words)
     });
     client.send_all(chunks)
 }
@@ -244,9 +239,7 @@ fn measure_first(
     let mut client = server.client()?;
     for round in 0..bench.rounds {
         client.call(&["BGSAVE"])?;
-        let mut request = Requests::default();
-        request.push(write);
-        client.send_all(std::iter::once(request.take()))?;
+        client.send_all(std::iter::once(Requests::one(write)))?;
         let info = client.info("persistence")?;
         while client.info_number("persistence", "rdb_bgsave_in_progress")? != 0.0 {
             thread::sleep(Duration::from_millis(20));

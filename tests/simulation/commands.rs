@@ -4,6 +4,7 @@
 //! deliveries from a consumer's history, and consumers that were asked for in vain.
 
 use redoxide::base::prng::Prng;
+use redoxide::engine::encode_command;
 
 use crate::random::{draw, expand, one_of};
 
@@ -137,6 +138,13 @@ const TEMPLATES: &[(u64, &str)] = &[
 /// Rare ones: one in so many commands is from [`RARE`].
 const RARE_EVERY: u64 = 300;
 const RARE: &[(u64, &str)] = &[(2, "FLUSHALL"), (3, "SWAPDB 0 1"), (3, "APPEND s long")];
+
+/// A command as a client sends it.
+pub fn request(words: &[&str]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode_command(&mut bytes, words.iter().map(|word| word.as_bytes()));
+    bytes
+}
 
 /// The keys of each type.
 const KEYS: u64 = 4;

@@ -8,6 +8,7 @@ use redoxide::config::{Config, SavePoints};
 use redoxide::dispatch::{LinkFacts, Machine};
 use redoxide::engine::{Action, LinkId};
 
+use super::commands::request;
 use super::host::SimHost;
 
 const SEEDS: u64 = 300;
@@ -50,14 +51,6 @@ struct World {
     next_value: u64,
     /// Keys that were moved.
     moved: u64,
-}
-
-fn words(words: &[&str]) -> Vec<u8> {
-    let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
-    for word in words {
-        bytes.extend(format!("${}\r\n{word}\r\n", word.len()).bytes());
-    }
-    bytes
 }
 
 /// Takes a whole command off the front.
@@ -154,15 +147,15 @@ impl World {
         let value = format!("value:{}", self.next_value);
         let kind = self.prng.below(20);
         let (request, lines) = match kind {
-            0..=6 => (words(&["SET", &key, &value]), 1),
-            7 => (words(&["DEL", &key]), 1),
-            8 => (words(&["FLUSHALL", "ASYNC"]), 1),
+            0..=6 => (request(&["SET", &key, &value]), 1),
+            7 => (request(&["DEL", &key]), 1),
+            8 => (request(&["FLUSHALL", "ASYNC"]), 1),
             9 | 10 => {
                 // OK, QUEUED, and an array of one.
                 let queue = [
-                    words(&["MULTI"]),
-                    words(&["SET", &key, &value]),
-                    words(&["EXEC"]),
+                    request(&["MULTI"]),
+                    request(&["SET", &key, &value]),
+                    request(&["EXEC"]),
                 ];
                 (queue.concat(), 4)
             }
@@ -195,7 +188,7 @@ impl World {
             line.push("KEYS");
             line.extend(names.iter().map(String::as_str));
         }
-        words(&line)
+        request(&line)
     }
 
     /// What the target does on one connection.

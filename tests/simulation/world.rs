@@ -6,7 +6,7 @@ use redoxide::base::prng::Prng;
 use redoxide::engine::{ClientFlags, LinkId, encode_command};
 use redoxide::replication::replica::State;
 
-use super::commands;
+use super::commands::{self, request};
 use super::host::SimHost;
 use super::node::{Contents, Counts, Node, Wish};
 
@@ -230,14 +230,14 @@ impl World {
         let mut bytes = Vec::new();
         let transaction = self.prng.below(6) == 0;
         if transaction {
-            command(&mut bytes, &["MULTI"]);
+            bytes.extend(request(&["MULTI"]));
         }
         for _ in 0..1 + self.prng.below(4) {
             let words = commands::command(&mut self.prng, &mut self.ids);
             encode_command(&mut bytes, words.iter().map(Vec::as_slice));
         }
         if transaction {
-            command(&mut bytes, &["EXEC"]);
+            bytes.extend(request(&["EXEC"]));
         }
         let (node, link) = (self.clients[client].node, self.clients[client].link);
         let cut = self.prng.below(bytes.len() as u64 + 1) as usize;
@@ -658,14 +658,4 @@ fn differs(one: &str, contents: &Contents, other: &str, expected: &Contents) {
 
 fn port(index: usize) -> u16 {
     PORT + index as u16
-}
-
-fn command(out: &mut Vec<u8>, words: &[&str]) {
-    encode_command(out, words.iter().map(|word| word.as_bytes()));
-}
-
-fn request(words: &[&str]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    command(&mut bytes, words);
-    bytes
 }
