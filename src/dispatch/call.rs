@@ -6,6 +6,9 @@ use crate::command::*;
 use crate::config::PropagationError;
 use crate::engine::{Blocked, Client, ClientFlags, Host};
 
+/// An attack is logged at most once in so long.
+const ATTACK_LOG_MS: u64 = 60_000;
+
 impl Machine {
     /// A command's turn has come: answers it, queues it, or postpones it.
     #[inline]
@@ -53,6 +56,10 @@ impl Machine {
                 self.serve_key_waits(host);
                 Flow::Next
             }
+            Err(_) if found.is_none() && guards::is_http(args.at(0)) => {
+                self.end_attack(client);
+                Flow::Next
+            }
             Err(error) => {
                 if was_replica {
                     Machine::log_error_to_replica(named, &error);
@@ -74,6 +81,25 @@ impl Machine {
             Machine::silence_replica(client, named, reply_start);
         }
         flow
+    }
+
+    /// A browser was made to talk to this server: what follows may be commands in the body of its request.
+    #[cold]
+    fn end_attack(&mut self, client: &mut Client) {
+        client.flags.insert(ClientFlags::CLOSE_ASAP);
+        let now_ms = self.engine.clock.mono_ms();
+        if self
+            .attack_logged_ms
+            .is_none_or(|ms| now_ms - ms >= ATTACK_LOG_MS)
+        {
+            self.attack_logged_ms = Some(now_ms);
+            log::warn!(
+                "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands to Redis. \
+                 This is likely due to an attacker attempting to use Cross Protocol Scripting to compromise your Redis \
+                 instance. Connection from {} aborted.",
+                client.peer
+            );
+        }
     }
 
     /// A replica was about to be sent an error.

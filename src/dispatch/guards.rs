@@ -82,6 +82,12 @@ pub(super) fn describe(client: &Client) -> String {
     )
 }
 
+/// Whether a line of an HTTP request was sent as a command.
+#[cold]
+pub(super) fn is_http(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+}
+
 /// "unknown command", with the beginning of its arguments.
 #[cold]
 pub(super) fn unknown_command(args: &Args<'_>) -> CommandError {

@@ -244,6 +244,8 @@ impl Machine {
             self.look_up(client, bytes, &decoded, &ranges, &mut batch);
             let count = batch.parsed.len();
             let mut executed = 0;
+            // Commands pay neither for other links nor for being read.
+            self.engine.clock.mono_ns = host.monotonic_ns();
             for parsed in &batch.parsed {
                 let words = &ranges[parsed.first_range..parsed.end_range];
                 let args = Args::new(

@@ -47,6 +47,8 @@ pub struct Machine {
     renamed: Renamed,
     batch: input::Batch,
     round_start_ns: u64,
+    /// When an attack was logged last.
+    attack_logged_ms: Option<u64>,
     round_start_commands: u64,
     ranges: Vec<Range>,
     cron: cron::Cron,
@@ -83,6 +85,7 @@ impl Machine {
             renamed,
             batch: input::Batch::default(),
             round_start_ns: mono_ns,
+            attack_logged_ms: None,
             round_start_commands: 0,
             ranges: Vec::new(),
             cron: cron::Cron::default(),

@@ -137,11 +137,12 @@ fn open_tcp(address: SocketAddr, backlog: i64, share: bool) -> io::Result<TcpLis
         socket.set_reuse_port(true)?;
     }
     socket.bind(&address.into())?;
+    // Checks once more that nobody else has the port.
+    socket.listen(backlog.clamp(1, i32::MAX as i64) as i32)?;
     if share {
         // Only for the moment of the take-over: two servers never share a port.
         socket.set_reuse_port(false)?;
     }
-    socket.listen(backlog.clamp(1, i32::MAX as i64) as i32)?;
     Ok(TcpListener::from_std(socket.into()))
 }
 

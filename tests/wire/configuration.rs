@@ -618,3 +618,19 @@ fn a_bad_address_to_bind_changes_nothing() {
     );
     assert_eq!(server.client().text("PING"), "PONG");
 }
+
+#[test]
+fn addresses_in_use_can_be_bound_again() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    for bind in [
+        "127.0.0.1 -::1",
+        "127.0.0.1",
+        "127.0.0.1 127.0.0.2",
+        "127.0.0.1",
+    ] {
+        let reply = client.call(&["CONFIG", "SET", "bind", bind]);
+        assert_eq!(reply.to_string(), "OK", "{bind}");
+        assert_eq!(server.client().text("PING"), "PONG", "{bind}");
+    }
+}

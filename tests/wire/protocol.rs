@@ -92,6 +92,31 @@ fn unread_replies_are_bounded_before_authentication() {
     }
 }
 
+/// A request of HTTP ends the connection before its body is taken for commands.
+#[test]
+fn http_is_not_served() {
+    let (_, theirs) = Peer::redis(&[]);
+    let ours = Server::start(&[]);
+    for request in [
+        "POST / HTTP/1.1\r\nHost: x\r\n\r\nSET k v\r\n",
+        "hOst: x\r\nSET k v\r\n",
+        "*1\r\n$5\r\nhost:\r\nSET k v\r\n",
+        "MULTI\r\npost\r\nSET k v\r\nEXEC\r\n",
+        "host x\r\nQUIT\r\n",
+    ] {
+        let answers = [&theirs, &ours].map(|server| {
+            let mut client = server.client();
+            client.send(request.as_bytes());
+            let (answer, closed) = client.read_to_end();
+            (String::from_utf8_lossy(&answer).into_owned(), closed)
+        });
+        assert_eq!(answers[0], answers[1], "{request:?}");
+        assert!(answers[1].1, "{request:?} leaves the connection open");
+        assert_eq!(ours.client().text("EXISTS k"), "0", "{request:?}");
+    }
+    assert_eq!(ours.log().matches("Possible SECURITY ATTACK").count(), 1);
+}
+
 /// The texts of AUTH and HELLO, each alone on its connection (with replies pending Redis swallows a refusal).
 #[test]
 fn logging_in() {
