@@ -248,12 +248,6 @@ impl Machine {
             guards::note_moving(&mut self.engine, db, entry, &args);
         }
         self.engine.propagation_replaced = false;
-        if !self.engine.monitors.is_empty()
-            && !self.again
-            && !entry.command.is(SKIP_MONITOR | ADMIN)
-        {
-            self.feed_monitors(client, entry, &args);
-        }
         let view = args.clone();
         client.last_command = Some(entry.id);
         client.commands += 1;
@@ -284,6 +278,12 @@ impl Machine {
             }
             error.write(&mut client.reply);
             self.engine.stats.errors.count(&error.code());
+        }
+        if !self.engine.monitors.is_empty()
+            && !self.again
+            && !entry.command.is(SKIP_MONITOR | ADMIN)
+        {
+            self.feed_monitors(client, entry, &view);
         }
         let end_ns = host.monotonic_ns();
         let taken_ns = end_ns.saturating_sub(start_ns);
@@ -355,19 +355,33 @@ impl Machine {
         client.write_offset = self.engine.replication.stream.offset();
     }
 
+    /// Shows a command that has run to the monitors, in the database that it left selected. One that a monitor itself
+    /// has sent comes behind its reply.
     #[cold]
-    pub(super) fn feed_monitors(&mut self, client: &Client, entry: &Registered, args: &Args<'_>) {
+    pub(super) fn feed_monitors(
+        &mut self,
+        client: &mut Client,
+        entry: &Registered,
+        args: &Args<'_>,
+    ) {
         let us = self.engine.clock.unix_us();
         let mut line =
             format!("{}.{:06} [{} ", us / 1_000_000, us % 1_000_000, client.db).into_bytes();
-        if client.is(ClientFlags::UNIX_SOCKET) {
-            line.extend_from_slice(b"unix:");
+        match client.is(ClientFlags::UNIX_SOCKET) {
+            true => {
+                line.extend_from_slice(b"unix:");
+                let path = client.peer.strip_suffix(":0").unwrap_or(&client.peer);
+                line.extend_from_slice(path.as_bytes());
+            }
+            false => line.extend_from_slice(client.peer.as_bytes()),
         }
-        line.extend_from_slice(client.peer.as_bytes());
         line.push(b']');
         for argument in shown(entry, args) {
             line.push(b' ');
             crate::base::quote::push_quoted(&mut line, argument);
+        }
+        if client.is(ClientFlags::MONITOR) && !client.is(ClientFlags::CLOSE_AFTER_REPLY) {
+            client.reply.simple_bytes(&line);
         }
         let monitors = std::mem::take(&mut self.engine.monitors);
         for &link in &monitors {

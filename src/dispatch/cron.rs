@@ -183,8 +183,11 @@ impl Machine {
 
     fn close_idle(&mut self, timeout_ms: i64) {
         let now = self.engine.now();
-        let exempt =
-            ClientFlags::REPLICA | ClientFlags::MASTER | ClientFlags::BLOCKED | ClientFlags::PUBSUB;
+        let exempt = ClientFlags::REPLICA
+            | ClientFlags::MONITOR
+            | ClientFlags::MASTER
+            | ClientFlags::BLOCKED
+            | ClientFlags::PUBSUB;
         let idle: Vec<usize> = self
             .engine
             .clients

@@ -268,7 +268,7 @@ pub(super) fn denied_out_of_memory(client: &Client, entry: &'static Registered) 
     entry.command.is(DENYOOM) || (is_exec(client, entry) && client.transaction.flags & DENYOOM != 0)
 }
 
-/// What only concerns masters that want replicas, replicas, and the links of replicas.
+/// What only concerns masters that want replicas, replicas, and the links of replicas and of monitors.
 #[inline]
 fn replication(
     engine: &Engine,
@@ -277,7 +277,7 @@ fn replication(
 ) -> Result<(), CommandError> {
     if engine.config.min_replicas_to_write == 0
         && !engine.is_replica()
-        && !client.is(ClientFlags::REPLICA)
+        && !client.is(ClientFlags::REPLICA | ClientFlags::MONITOR)
     {
         return Ok(());
     }
@@ -313,7 +313,9 @@ fn replication_allows(
             "READONLY You can't write against a read only replica.",
         ));
     }
-    if client.is(ClientFlags::REPLICA) && command.is(WRITE | READONLY | MAY_REPLICATE) {
+    if client.is(ClientFlags::REPLICA | ClientFlags::MONITOR)
+        && command.is(WRITE | READONLY | MAY_REPLICATE)
+    {
         return Err(CommandError::text(
             "ERR Replica can't interact with the keyspace",
         ));
@@ -406,7 +408,7 @@ fn written_keys<'a>(entry: &'static Registered, args: &Args<'a>) -> Vec<&'a [u8]
 /// Whether a pause makes this command wait.
 #[inline]
 pub(super) fn paused(engine: &Engine, client: &Client, entry: &'static Registered) -> bool {
-    if !engine.pause.is_set() || client.is(ClientFlags::REPLICA) {
+    if !engine.pause.is_set() || client.is(ClientFlags::REPLICA | ClientFlags::MONITOR) {
         return false;
     }
     match engine.pause.kind(engine.clock.mono_ms()) {
