@@ -54,6 +54,9 @@ impl Machine {
                 }
                 self.finish_unit(client);
                 self.serve_key_waits(host);
+                if self.engine.watched.take_spoiled(client.link) {
+                    client.spoil();
+                }
                 Flow::Next
             }
             Err(_) if found.is_none() && guards::is_http(args.at(0)) => {
@@ -307,8 +310,8 @@ impl Machine {
         {
             self.engine.propagate(db, view.iter());
         }
-        if self.engine.watched.take_spoiled() {
-            client.flags.insert(ClientFlags::DIRTY_CAS);
+        if self.engine.watched.take_spoiled(client.link) {
+            client.spoil();
         }
     }
 

@@ -243,6 +243,12 @@ impl Client {
             .remove(ClientFlags::MULTI | ClientFlags::DIRTY_CAS | ClientFlags::DIRTY_EXEC);
     }
 
+    /// A key that it watched has changed: EXEC will answer null. The watches are the engine's to drop.
+    pub fn spoil(&mut self) {
+        self.watching = false;
+        self.flags.insert(ClientFlags::DIRTY_CAS);
+    }
+
     /// Ends its wait, with what `answer` replies unless it asked for no replies.
     pub fn end_wait(&mut self, answer: impl FnOnce(&mut Client)) {
         let start = self.reply.buf.len();

@@ -568,12 +568,13 @@ impl Engine {
         }
     }
 
-    /// Makes the next EXEC of a client fail. The running client's own flags are set by the dispatcher
-    /// from [`Watched::take_spoiled`].
+    /// Makes the next EXEC of a client fail, whatever else happens to what it watches: its watches end. A running
+    /// client's own flags are set by the dispatcher from [`Watched::take_spoiled`].
     pub fn spoil(&mut self, link: LinkId) {
+        self.watched.unwatch_all(link);
         match self.clients.get_mut(link) {
-            Some(client) => client.flags.insert(ClientFlags::DIRTY_CAS),
-            None => self.watched.spoil_running(),
+            Some(client) => client.spoil(),
+            None => self.watched.spoil_running(link),
         }
     }
 

@@ -20,7 +20,8 @@ struct Watch {
 pub struct Watched {
     by_key: HashMap<(usize, Box<[u8]>), Vec<LinkId>>,
     by_client: HashMap<LinkId, Vec<Watch>>,
-    running_spoiled: bool,
+    /// Running clients whose watches were hit: their flags are out of reach.
+    spoiled: Vec<LinkId>,
 }
 
 impl Watched {
@@ -121,14 +122,21 @@ impl Watched {
             .any(|(watched_db, watched, was_due)| was_due && watched_db == db && watched == key)
     }
 
-    /// Notes that the running client's own watch was hit.
-    pub fn spoil_running(&mut self) {
-        self.running_spoiled = true;
+    /// Notes that a watch of a running client was hit.
+    pub fn spoil_running(&mut self, link: LinkId) {
+        self.spoiled.push(link);
     }
 
-    /// Whether the running client's watch was hit since the last call.
+    /// Whether a watch of this client was hit while it ran, since the last call.
     #[inline]
-    pub fn take_spoiled(&mut self) -> bool {
-        std::mem::take(&mut self.running_spoiled)
+    pub fn take_spoiled(&mut self, link: LinkId) -> bool {
+        !self.spoiled.is_empty() && self.forget_spoiled(link)
+    }
+
+    #[cold]
+    fn forget_spoiled(&mut self, link: LinkId) -> bool {
+        let count = self.spoiled.len();
+        self.spoiled.retain(|&other| other != link);
+        self.spoiled.len() != count
     }
 }
