@@ -21,13 +21,9 @@ impl Machine {
     ) -> Flow {
         let reply_start = client.reply.buf.len();
         let was_replica = client.is(ClientFlags::REPLICA);
-        // With its subcommand, for the log.
-        let named = match found {
-            Some(entry) if was_replica && !entry.subcommands.is_empty() && args.count() >= 2 => {
-                table().find_sub(entry, args.at(1)).or(found)
-            }
-            Some(_) | None => found,
-        };
+        let meant = Machine::meant(found, &mut args);
+        let named = meant.as_ref().ok().copied();
+        client.last_command = named.map(|entry| entry.id);
         if client.is(ClientFlags::REPLY_SKIP_NEXT) {
             client.flags.remove(ClientFlags::REPLY_SKIP_NEXT);
             client.flags.insert(ClientFlags::REPLY_SKIP);
@@ -35,7 +31,9 @@ impl Machine {
         let silent = ClientFlags::REPLY_OFF | ClientFlags::REPLY_SKIP;
         // What EXEC wrote before a CLIENT REPLY in its queue stays.
         let mut keeps_reply = false;
-        let flow = match self.admit(client, found, &mut args, host) {
+        let admitted =
+            meant.and_then(|entry| self.admit(client, entry, &args, host).map(|()| entry));
+        let flow = match admitted {
             Ok(entry) => {
                 if guards::paused(&self.engine, client, entry)
                     || guards::awaits_move(&self.engine, client, entry, &args)
@@ -67,7 +65,7 @@ impl Machine {
                 if was_replica {
                     Machine::log_error_to_replica(named, &error);
                 }
-                self.reject(client, found, error);
+                self.reject(client, named, error);
                 Flow::Next
             }
         };
@@ -131,25 +129,32 @@ impl Machine {
         );
     }
 
-    /// Look-up of subcommands, arity, guards. Moves the cursor behind a subcommand's name.
+    /// The command or subcommand that is asked for. Moves the cursor behind a subcommand's name.
+    #[inline]
+    fn meant(
+        found: Option<&'static Registered>,
+        args: &mut Args<'_>,
+    ) -> Result<&'static Registered, CommandError> {
+        let entry = found.ok_or_else(|| guards::unknown_command(args))?;
+        if entry.subcommands.is_empty() || args.count() < 2 {
+            return Ok(entry);
+        }
+        let name = args.at(1);
+        args.seek(2);
+        table()
+            .find_sub(entry, name)
+            .ok_or_else(|| CommandError::unknown_subcommand(entry.command.name, name))
+    }
+
+    /// Arity and guards.
     #[inline]
     pub(super) fn admit(
         &mut self,
         client: &Client,
-        found: Option<&'static Registered>,
-        args: &mut Args<'_>,
+        entry: &'static Registered,
+        args: &Args<'_>,
         host: &mut dyn Host,
-    ) -> Result<&'static Registered, CommandError> {
-        let Some(mut entry) = found else {
-            return Err(guards::unknown_command(args));
-        };
-        if !entry.subcommands.is_empty() && args.count() >= 2 {
-            let sub = args.at(1);
-            entry = table()
-                .find_sub(entry, sub)
-                .ok_or_else(|| CommandError::unknown_subcommand(entry.command.name, sub))?;
-            args.seek(2);
-        }
+    ) -> Result<(), CommandError> {
         if !entry.command.arity_fits(args.count()) {
             return Err(CommandError::WrongArity(entry.full_name.as_str().into()));
         }
@@ -163,7 +168,7 @@ impl Machine {
                 "OOM command not allowed when used memory > 'maxmemory'.",
             ));
         }
-        Ok(entry)
+        Ok(())
     }
 
     /// Answers a command that is not run; inside MULTI it spoils the transaction.
