@@ -251,6 +251,7 @@ impl Machine {
             self.engine.clock.mono_ns
         };
         let dirty = self.engine.dirty;
+        let errors = self.engine.stats.errors.total();
         let db = client.db;
         if client.is(ClientFlags::MASTER) && !self.engine.migrations.locks_nothing() {
             guards::note_moving(&mut self.engine, db, entry, &args);
@@ -275,7 +276,6 @@ impl Machine {
         if let Some(probe) = probe {
             self.engine.snapshot_cost.write_ended(probe, host);
         }
-        let failed = result.is_err();
         if let Err(error) = result {
             if client.is(ClientFlags::MASTER) {
                 self.engine.stats.unexpected_error_replies += 1;
@@ -287,6 +287,8 @@ impl Machine {
             error.write(&mut client.reply);
             self.engine.stats.errors.count(&error.code());
         }
+        // Errors that it made others be told count too, as CLIENT UNBLOCK's ERROR does.
+        let failed = self.engine.stats.errors.total() != errors;
         if !self.engine.monitors.is_empty()
             && !self.again
             && !entry.command.is(SKIP_MONITOR | ADMIN)

@@ -623,6 +623,13 @@ impl Engine {
                 reply_acknowledged(client, stage, count);
             }
         });
+        if with_error {
+            self.stats.errors.count("UNBLOCKED");
+            // As if it had been called once more.
+            if let Some(id) = client.last_command {
+                self.stats.command_done(id as usize, 0, true);
+            }
+        }
         self.waiting.retain(|&other| other != link);
         self.ready.push(link);
         self.mark_dirty(link);
