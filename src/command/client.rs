@@ -199,9 +199,10 @@ fn id(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
 }
 
 /// CLIENT INFO. Reply: the connection's line of CLIENT LIST.
-fn info(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
+fn info(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let mut line = Vec::new();
-    describe(ctx.engine, ctx.client, true, &mut line);
+    let argument_bytes = Some(args.iter().map(<[u8]>::len).sum());
+    describe(ctx.engine, ctx.client, argument_bytes, &mut line);
     line.push(b'\n');
     ctx.reply().verbatim("txt", &line);
     Ok(())
@@ -255,14 +256,17 @@ fn list(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
         } else if args.left() > 1 && args.take("id") {
             let mut ids = Vec::with_capacity(args.left());
             while !args.is_empty() {
-                let id = num::parse_i64(args.bytes()?).filter(|&id| id > 0);
-                ids.push(id.ok_or(CommandError::text("ERR Invalid client ID"))? as u64);
+                let id = num::parse_i64(args.bytes()?);
+                // No client has a number below 1.
+                let id = id.ok_or(CommandError::text("ERR Invalid client ID"))?;
+                ids.extend(u64::try_from(id));
             }
             wanted_ids = Some(ids);
         } else {
             return Err(CommandError::Syntax);
         }
     }
+    let argument_bytes = args.iter().map(<[u8]>::len).sum();
     let mut lines = Vec::new();
     for client in ctx.all_clients() {
         let wanted = wanted_type.is_none_or(|wanted| Type::of(client) == wanted)
@@ -271,7 +275,8 @@ fn list(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
                 .is_none_or(|ids| ids.contains(&client.id));
         if wanted {
             let runs = client.id == ctx.client.id;
-            describe(ctx.engine, client, runs, &mut lines);
+            let running = runs.then_some(argument_bytes);
+            describe(ctx.engine, client, running, &mut lines);
             lines.push(b'\n');
         }
     }
@@ -279,8 +284,9 @@ fn list(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
     Ok(())
 }
 
-/// Appends a client's line, without its end. `runs`: the line is part of its own reply.
-pub fn describe(engine: &Engine, client: &Client, runs: bool, out: &mut Vec<u8>) {
+/// Appends a client's line, without its end. `running`: the bytes of the arguments of the command that it runs, whose
+/// reply the line is part of.
+pub fn describe(engine: &Engine, client: &Client, running: Option<usize>, out: &mut Vec<u8>) {
     let mut flags = String::new();
     let letters = [
         (ClientFlags::MONITOR, 'O'),
@@ -320,6 +326,11 @@ pub fn describe(engine: &Engine, client: &Client, runs: bool, out: &mut Vec<u8>)
         Some(id) => table().get(id).full_name.as_str(),
         None => "NULL",
     };
+    // The arguments of a command that waits are kept; those of one that is not complete are part of its input.
+    let kept = match &client.blocked {
+        Some(Blocked::Keys(wait)) => wait.command.bytes.len(),
+        _ => 0,
+    };
     let mut head = String::with_capacity(400);
     // Writing to a String cannot fail.
     let _ = write!(
@@ -333,7 +344,7 @@ pub fn describe(engine: &Engine, client: &Client, runs: bool, out: &mut Vec<u8>)
     let _ = write!(
         head,
         " age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 multi={multi} watch={} qbuf={} qbuf-free={} \
-         argv-mem=0 multi-mem={} rbs={output} rbp={output} obl={unsent} oll=0 omem=0 tot-mem={memory} \
+         argv-mem={} multi-mem={} rbs={output} rbp={output} obl={unsent} oll=0 omem=0 tot-mem={memory} \
          events={} cmd={command} user=",
         (now - client.created_ms).max(0) / 1000,
         (now - client.active_ms).max(0) / 1000,
@@ -341,8 +352,9 @@ pub fn describe(engine: &Engine, client: &Client, runs: bool, out: &mut Vec<u8>)
         engine.watched.count_of(client.link),
         client.query.len() + client.running_bytes,
         client.query.capacity() - client.query.len(),
+        running.unwrap_or(kept),
         client.transaction.bytes,
-        if unsent > 0 && !runs { "rw" } else { "r" },
+        if unsent > 0 && running.is_none() { "rw" } else { "r" },
     );
     out.extend_from_slice(head.as_bytes());
     out.extend_from_slice(&client.user);

@@ -224,7 +224,7 @@ fn report_clients(shell: &mut Shell, ending: &Ending, out: &mut Out) {
     let running = running::CLIENT.look(ending);
     let line = |client: &Client, out: &mut Out| {
         let mut line = Vec::new();
-        client::describe(engine, client, false, &mut line);
+        client::describe(engine, client, None, &mut line);
         line.push(b'\n');
         let _ = out.write_all(&line);
     };
