@@ -354,7 +354,11 @@ pub fn describe(engine: &Engine, client: &Client, running: Option<usize>, out: &
         client.query.capacity() - client.query.len(),
         running.unwrap_or(kept),
         client.transaction.bytes,
-        if unsent > 0 && running.is_none() { "rw" } else { "r" },
+        if unsent > 0 && running.is_none() {
+            "rw"
+        } else {
+            "r"
+        },
     );
     out.extend_from_slice(head.as_bytes());
     out.extend_from_slice(&client.user);

@@ -22,6 +22,7 @@
 
 mod bitmap;
 mod blocking;
+mod clients;
 mod collections;
 mod configuration;
 mod crash;

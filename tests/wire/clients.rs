@@ -1,0 +1,274 @@
+//! What a server tells of its clients and their calls: MONITOR, the figures of WATCH, CLIENT LIST, commandstats.
+//! The same steps on this server and on redis-server 8.
+
+use std::os::unix::net::UnixStream;
+
+use crate::harness::{Client, Peer, Server, wait_until};
+
+/// Tells a story to both servers; what they answer must be equal.
+fn same_story(args: &[&str], story: impl Fn(&Server) -> Vec<String>) {
+    let Some(theirs) = Peer::Redis8.start(args) else {
+        return;
+    };
+    let ours = Server::start(args);
+    assert_eq!(story(&ours), story(&theirs), "ours, theirs");
+}
+
+/// A MONITOR line without its time and the client's port.
+fn seen(monitor: &mut Client) -> String {
+    let line = monitor.read().to_string();
+    let (_, line) = line.split_once(' ').expect("a line of MONITOR");
+    let (head, command) = line.split_once("] ").expect("a line of MONITOR");
+    let (db, _) = head.split_once(' ').expect("a line of MONITOR");
+    format!("{db} {command}")
+}
+
+#[test]
+fn monitors_see_what_those_of_redis_do() {
+    same_story(&["--enable-debug-command", "yes"], |server| {
+        let (mut monitor, mut client, mut waiting) =
+            (server.client(), server.client(), server.client());
+        assert_eq!(monitor.text("MONITOR"), "OK");
+        let mut told = Vec::new();
+        for (line, shown) in [
+            ("SELECT 3", true),
+            ("SELECT 99", true),
+            ("NOSUCH", false),
+            ("GET", false),
+            ("CONFIG GET maxmemory", false),
+            ("AUTH a b", true),
+            ("HELLO 2", true),
+            ("MULTI", true),
+            ("SELECT 4", false),
+        ] {
+            client.text(line);
+            if shown {
+                told.push(seen(&mut monitor));
+            }
+        }
+        client.text("EXEC");
+        told.extend([seen(&mut monitor), seen(&mut monitor)]);
+        waiting.send(b"BLPOP q 0\r\n");
+        told.push(seen(&mut monitor));
+        client.text("SELECT 0");
+        client.text("RPUSH q a");
+        told.extend([seen(&mut monitor), seen(&mut monitor)]);
+        waiting.read();
+        for line in ["GET a", "SET a b", "DBSIZE", "PUBLISH a b", "FLUSHALL"] {
+            told.push(monitor.text(line));
+        }
+        for line in ["PING", "ECHO x", "SELECT 2", "RESET", "SET a b"] {
+            told.push(monitor.text(line));
+            if !matches!(line, "RESET" | "SET a b") {
+                told.push(seen(&mut monitor));
+            }
+        }
+        told
+    });
+}
+
+#[test]
+fn monitors_show_unix_clients_by_their_path() {
+    let server = Server::start(&["--unixsocket", "s.sock"]);
+    let mut monitor = server.client();
+    assert_eq!(monitor.text("MONITOR"), "OK");
+    let mut unix = UnixStream::connect(server.dir().join("s.sock")).unwrap();
+    std::io::Write::write_all(&mut unix, b"PING\r\n").unwrap();
+    let line = monitor.read().to_string();
+    assert!(line.ends_with(" [0 unix:s.sock] \"PING\""), "{line}");
+}
+
+#[test]
+fn an_idle_monitor_stays() {
+    let server = Server::start(&["--timeout", "1"]);
+    let (mut monitor, mut idle) = (server.client(), server.client());
+    assert_eq!(monitor.text("MONITOR"), "OK");
+    assert_eq!(idle.text("PING"), "PONG");
+    seen(&mut monitor);
+    // The idle one is closed; the monitor was idle for longer.
+    assert!(idle.read_reply().is_err());
+    assert_eq!(monitor.text("PING"), "PONG");
+}
+
+/// Fields of a named client in CLIENT LIST.
+fn fields(client: &mut Client, name: &str, wanted: &[&str]) -> String {
+    let list = client.text("CLIENT LIST");
+    let line = list
+        .lines()
+        .find(|line| line.contains(&format!(" name={name} ")));
+    let words = line.unwrap_or_default().split(' ');
+    let found = words.filter(|word| {
+        let name = word.split('=').next().unwrap_or_default();
+        wanted.contains(&name)
+    });
+    found.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn watches_end_when_one_is_hit() {
+    same_story(&[], |server| {
+        let (mut client, mut watcher) = (server.client(), server.client());
+        watcher.text("CLIENT SETNAME watcher");
+        let mut told = Vec::new();
+        let mut look = |client: &mut Client| {
+            told.push(fields(client, "watcher", &["watch", "flags"]));
+            told.push(client.info("clients", "watching_clients"));
+            told.push(client.info("clients", "total_watched_keys"));
+        };
+        watcher.text("WATCH a b");
+        look(&mut client);
+        client.text("SET a x");
+        look(&mut client);
+        watcher.text("WATCH c");
+        look(&mut client);
+        watcher.text("MULTI");
+        assert_eq!(watcher.text("EXEC"), "(nil)");
+        look(&mut client);
+        watcher.text("WATCH a");
+        watcher.text("SET a y");
+        look(&mut client);
+        watcher.text("UNWATCH");
+        watcher.text("WATCH a b");
+        client.text("FLUSHALL");
+        look(&mut client);
+        watcher.text("UNWATCH");
+        // What another client's command does to the key, set free by the watcher's own, counts.
+        let mut waiting = server.client();
+        waiting.text("CLIENT SETNAME waiting");
+        waiting.send(b"BLMOVE from to LEFT LEFT 0\r\n");
+        wait_until("it waits", || {
+            client.info("clients", "blocked_clients") == "1"
+        });
+        watcher.text("WATCH to");
+        watcher.text("RPUSH from x");
+        waiting.read();
+        look(&mut client);
+        told.push(fields(&mut client, "waiting", &["watch", "flags"]));
+        told
+    });
+}
+
+/// Calls, refusals and failures of the commands that were used since the last CONFIG RESETSTAT, and the errors.
+fn figures(client: &mut Client) -> Vec<String> {
+    let text = client.text("INFO commandstats");
+    let mut lines: Vec<String> = text
+        .lines()
+        .filter(|line| {
+            line.starts_with("cmdstat_")
+                && !line.contains("config|resetstat")
+                && !line.contains("cmdstat_info")
+        })
+        .map(|line| {
+            let (name, figures) = line.split_once(':').unwrap();
+            let figures = figures.split(',').filter(|word| !word.starts_with("usec"));
+            format!("{name} {}", figures.collect::<Vec<_>>().join(","))
+        })
+        .collect();
+    lines.sort();
+    lines.push(client.text("INFO errorstats"));
+    lines.push(client.info("stats", "total_error_replies"));
+    lines
+}
+
+#[test]
+fn calls_that_are_refused_count_as_in_redis() {
+    same_story(&["--enable-debug-command", "yes"], |server| {
+        let mut client = server.client();
+        let mut told = Vec::new();
+        for story in [
+            "XGROUP CREATE s g",
+            "OBJECT ENCODING",
+            "CONFIG GET",
+            "XGROUP FOO s",
+            "CLIENT FOO",
+            "CONFIG NOSUB",
+            "XGROUP",
+            "GET",
+            "NOSUCH",
+            "MULTI;OBJECT ENCODING;OBJECT FOO x;EXEC",
+            "MULTI;EXEC x;DISCARD",
+            "CLIENT UNBLOCK x",
+            "DEBUG FOO",
+        ] {
+            client.text("CONFIG RESETSTAT");
+            story
+                .split(';')
+                .for_each(|line| told.push(client.text(line)));
+            told.extend(figures(&mut client));
+        }
+        told
+    });
+}
+
+#[test]
+fn waits_that_client_unblock_ends_count_as_in_redis() {
+    same_story(&[], |server| {
+        let mut client = server.client();
+        let mut told = Vec::new();
+        for line in [
+            "WAIT 5 0",
+            "BLPOP q 0",
+            "XREAD BLOCK 0 STREAMS q $",
+            "BLMOVE a b LEFT LEFT 0",
+        ] {
+            for how in ["ERROR", "TIMEOUT"] {
+                let mut waiting = server.client();
+                let id = waiting.text("CLIENT ID");
+                client.text("CONFIG RESETSTAT");
+                waiting.send(format!("{line}\r\n").as_bytes());
+                wait_until("it waits", || {
+                    client.text(&format!("CLIENT UNBLOCK {id} {how}")) == "1"
+                });
+                told.push(waiting.read().to_string());
+                // How often it was tried in vain is no matter.
+                let figures = figures(&mut client).into_iter();
+                told.extend(figures.map(|line| {
+                    match line.strip_prefix("cmdstat_client|unblock ") {
+                        Some(figures) => figures
+                            .split_once(',')
+                            .map_or_else(String::new, |(_, rest)| rest.to_owned()),
+                        None => line,
+                    }
+                }));
+            }
+        }
+        told
+    });
+}
+
+#[test]
+fn client_list_tells_the_command_that_was_asked_for() {
+    same_story(&[], |server| {
+        let (mut client, mut other) = (server.client(), server.client());
+        other.text("CLIENT SETNAME other");
+        let mut told = Vec::new();
+        for line in [
+            "MULTI",
+            "SET a b",
+            "GETX",
+            "GET",
+            "CLIENT NOSUB",
+            "OBJECT ENCODING",
+            "OBJECT ENCODING a",
+            "EXEC",
+            "CONFIG",
+            "CONFIG NOSUB",
+            "CONFIG GET",
+            "PING",
+        ] {
+            other.text(line);
+            told.push(fields(&mut client, "other", &["cmd", "argv-mem", "flags"]));
+        }
+        other.send(b"BLPOP a-key another-key 0\r\n");
+        wait_until("it waits", || {
+            client.info("clients", "blocked_clients") == "1"
+        });
+        told.push(fields(&mut client, "other", &["cmd", "argv-mem", "flags"]));
+        client.text("CLIENT SETNAME me");
+        told.push(fields(&mut client, "me", &["cmd", "argv-mem"]));
+        for ids in ["0", "-1", "0 -1", "x", "-9223372036854775808", "999999"] {
+            told.push(client.text(&format!("CLIENT LIST ID {ids}")));
+        }
+        told
+    });
+}
