@@ -243,9 +243,8 @@ impl Client {
             .remove(ClientFlags::MULTI | ClientFlags::DIRTY_CAS | ClientFlags::DIRTY_EXEC);
     }
 
-    /// A key that it watched has changed: EXEC will answer null. The watches are the engine's to drop.
+    /// A key that it watched has changed: EXEC will answer null.
     pub fn spoil(&mut self) {
-        self.watching = false;
         self.flags.insert(ClientFlags::DIRTY_CAS);
     }
 

@@ -34,7 +34,7 @@ impl Engine {
         emptied.for_each(|db| self.signal_database(db));
         for ((db, key), held) in watched.iter().zip(held) {
             if held {
-                self.touch_watched(*db, key);
+                self.spoil_watchers(*db, key, false);
             }
         }
         count

@@ -534,21 +534,26 @@ impl Engine {
         self.notify(class, event, key, db);
     }
 
-    /// Marks the clients that watch this key.
+    /// Marks the clients that watch this key; whatever else they watch does not matter any more.
     #[inline]
     pub fn touch_watched(&mut self, db: usize, key: &[u8]) {
         if !self.watched.is_empty() {
-            self.spoil_watchers(db, key);
+            self.spoil_watchers(db, key, true);
         }
     }
 
+    /// As [`Engine::touch_watched`]; without `ends` their watches stay, as they do in Redis when the whole database
+    /// became another.
     #[cold]
-    fn spoil_watchers(&mut self, db: usize, key: &[u8]) {
+    pub(super) fn spoil_watchers(&mut self, db: usize, key: &[u8], ends: bool) {
         let stored = self.keyspace.find(db, self.keyspace.key(key)).is_some();
         for link in self.watched.clients_of(db, key) {
             if !stored && self.watched.take_due(link, db, key) {
                 // It was due when the watch began: that it is gone now changes nothing for the client.
                 continue;
+            }
+            if ends {
+                self.watched.unwatch_all(link);
             }
             self.spoil(link);
         }
@@ -563,15 +568,14 @@ impl Engine {
             .collect();
         for (db, key) in places {
             if self.keyspace.find(db, self.keyspace.key(&key)).is_some() {
-                self.spoil_watchers(db, &key);
+                self.spoil_watchers(db, &key, false);
             }
         }
     }
 
-    /// Makes the next EXEC of a client fail, whatever else happens to what it watches: its watches end. A running
-    /// client's own flags are set by the dispatcher from [`Watched::take_spoiled`].
+    /// Makes the next EXEC of a client fail. A running client's own flags are set by the dispatcher from
+    /// [`Watched::take_spoiled`].
     pub fn spoil(&mut self, link: LinkId) {
-        self.watched.unwatch_all(link);
         match self.clients.get_mut(link) {
             Some(client) => client.spoil(),
             None => self.watched.spoil_running(link),
