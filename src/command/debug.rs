@@ -447,6 +447,7 @@ fn protocol(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErr
             reply.push(2);
             reply.bulk(b"server-cpu-usage");
             reply.int(42);
+            reply.bulk(b"Some real reply following the push reply");
         }
         b"true" => reply.boolean(true),
         b"false" => reply.boolean(false),
@@ -455,7 +456,7 @@ fn protocol(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErr
         _ => {
             return Err(CommandError::text(
                 "ERR Wrong protocol type name. Please use one of the following: \
-                 string|integer|double|null|array|set|map|attrib|push|verbatim|true|false",
+                 string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false",
             ));
         }
     }

@@ -464,7 +464,7 @@ fn list(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
             return Err(CommandError::Syntax);
         }
     }
-    ctx.reply().set(names.len());
+    ctx.reply().array(names.len());
     for name in names {
         ctx.reply().bulk(name.as_bytes());
     }

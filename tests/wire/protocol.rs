@@ -158,3 +158,26 @@ fn logging_in() {
         assert_eq!(ours.client().text(line), theirs, "{line}");
     }
 }
+
+#[test]
+fn values_of_every_type_are_those_of_redis() {
+    let Some(mut pair) = Pair::start(&["--enable-debug-command", "yes"]) else {
+        return;
+    };
+    for protocol in ["HELLO 2", "HELLO 3"] {
+        let (ours, theirs) = pair.call(&[b"HELLO".to_vec(), protocol[6..].into()]);
+        assert_eq!(ours[0], theirs[0]);
+        for kind in [
+            "string", "integer", "double", "bignum", "null", "array", "set", "map", "verbatim", "true",
+            "false", "nosuch",
+        ] {
+            pair.same(&format!("DEBUG PROTOCOL {kind}"));
+        }
+        pair.same("COMMAND LIST FILTERBY PATTERN lpushx");
+        pair.same("COMMAND LIST FILTERBY MODULE nosuch");
+    }
+    // The push, and the reply to the command itself.
+    let push = pair.same("DEBUG PROTOCOL push");
+    assert!(push.starts_with('>'), "{push}");
+    pair.same("PING");
+}
