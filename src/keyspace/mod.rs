@@ -382,7 +382,7 @@ impl Keyspace {
         true
     }
 
-    /// Moves the value, deadline included, to another key or database, whatever is there. False when there is no such
+    /// Moves the value, deadline included, to another key or database, whatever is there: a new key to LRU and LFU. False when there is no such
     /// key. O(1) for large values.
     pub fn rename(&mut self, db: usize, from: Key<'_>, to_db: usize, to: Key<'_>) -> bool {
         if db == to_db && from.bytes == to.bytes {
@@ -398,12 +398,14 @@ impl Keyspace {
         let entry = slot.take();
         database.sizes.changed(Some(Place::of(&entry)), None);
         database.times_changed(from.hash, Times::of(&entry), Times::default());
-        self.put(to_db, to, Entry::with_key(entry, to.bytes));
+        let entry = Entry::with_key(entry, to.bytes);
+        entry.set_access(self.access);
+        self.put(to_db, to, entry);
         true
     }
 
-    /// Copies the value, deadline included, to another key, whatever is there. False when there is no such
-    /// key. A long string is shared until one of both is written; a collection is copied.
+    /// Copies the value, deadline included, to another key, whatever is there: a new key to LRU and LFU. False when there
+    /// is no such key. A long string is shared until one of both is written; a collection is copied.
     pub fn copy(&mut self, db: usize, from: Key<'_>, to_db: usize, to: Key<'_>) -> bool {
         let table = &self.databases[db].entries.table;
         let Some(entry) = table.find(from.hash, |entry| entry.key() == from.bytes) else {
@@ -411,7 +413,7 @@ impl Keyspace {
         };
         let deadline = entry.expire_at();
         let value = entry.value(&mut self.domain);
-        let fresh = Entry::new(to.bytes, value, deadline, entry.access());
+        let fresh = Entry::new(to.bytes, value, deadline, self.access);
         self.put(to_db, to, fresh);
         true
     }

@@ -518,3 +518,23 @@ fn what_a_failed_reload_began_is_gone() {
     assert_eq!(client.text("SUNIONSTORE k other"), "2");
     assert_eq!(client.text("SCARD k"), "2");
 }
+
+#[test]
+fn a_key_that_is_copied_or_renamed_is_a_new_one_to_lfu() {
+    let Some(mut pair) = Pair::start(&["--maxmemory-policy", "allkeys-lfu"]) else {
+        return;
+    };
+    for story in [
+        "SET a x;GET a;COPY a b",
+        "SET a x;GET a;GET a;RENAME a b",
+        "RPUSH a x;LRANGE a 0 -1;RENAMENX a b",
+        "SET b x;GET b;GET b;SET a x;COPY a b REPLACE",
+        "SELECT 1;SET b x;GET b;GET b;MOVE b 0;SELECT 0",
+    ] {
+        pair.same("FLUSHALL");
+        story.split(';').for_each(|line| {
+            pair.same(line);
+        });
+        assert_eq!(pair.same("OBJECT FREQ b"), ":5\r\n", "{story}");
+    }
+}
