@@ -330,7 +330,7 @@ fn pttl(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
 
 /// EXPIRETIME key. Reply: the deadline in Unix seconds, rounded. As TTL.
 fn expiretime(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
-    look(ctx, args, |at| at.saturating_add(500) / 1000)
+    look(ctx, args, |at| at / 1000 + i64::from(at % 1000 >= 500))
 }
 
 /// PEXPIRETIME key. Reply: the deadline in Unix milliseconds. As TTL.

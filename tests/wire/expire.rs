@@ -204,3 +204,22 @@ fn idle_time_ends_with_a_use() {
         }
     }
 }
+
+#[test]
+fn expiretime_rounds_at_the_limit_too() {
+    let Some(mut pair) = Pair::start(&[]) else {
+        return;
+    };
+    pair.same("SET a x");
+    for at in [
+        "9223372036854775807",
+        "9223372036854775500",
+        "9223372036854775499",
+        "1999999999500",
+        "1999999999499",
+    ] {
+        pair.same(&format!("PEXPIREAT a {at}"));
+        pair.same("EXPIRETIME a");
+        pair.same("PEXPIRETIME a");
+    }
+}
