@@ -44,10 +44,14 @@ impl Options {
 /// Errors: not strings, syntax error, LEN with IDX, too much transient memory. O(N*M) time and memory.
 pub(super) fn lcs(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let (first, second) = (args.key()?, args.key()?);
-    let a = copied(ctx, first)?;
-    let b = copied(ctx, second)?;
+    let lengths = (length(ctx, first)?, length(ctx, second)?);
     let options = Options::parse(args)?;
-    let table = Table::new(&a, &b, ctx.engine.config.proto_max_bulk_len as u64)?;
+    // Before the strings are copied.
+    let bytes_max = ctx.engine.config.proto_max_bulk_len as u64;
+    Table::check_size(lengths.0, lengths.1, bytes_max)?;
+    let a = copied(ctx, first, lengths.0);
+    let b = copied(ctx, second, lengths.1);
+    let table = Table::new(&a, &b);
     let reply = &mut ctx.client.reply;
     let len = table.at(a.len(), b.len());
     if options.len {
@@ -89,15 +93,24 @@ pub(super) fn lcs(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Comm
     Ok(())
 }
 
-/// The string of a key; empty when it is absent.
-fn copied(ctx: &mut Context<'_>, key: Key<'_>) -> Result<Vec<u8>, CommandError> {
-    let mut bytes = Vec::new();
-    if let Some(entry) = ctx.read(key) {
-        let value = string_of(entry)
-            .map_err(|_| CommandError::text("ERR The specified keys must contain string values"))?;
-        value.push_to(&mut bytes);
+/// The length of a key's string; 0 when it is absent.
+fn length(ctx: &mut Context<'_>, key: Key<'_>) -> Result<usize, CommandError> {
+    match ctx.read(key) {
+        None => Ok(0),
+        Some(entry) => string_of(entry)
+            .map(|value| value.len())
+            .map_err(|_| CommandError::text("ERR The specified keys must contain string values")),
     }
-    Ok(bytes)
+}
+
+/// The string of a key, of which [`length`] has told `bytes`.
+fn copied(ctx: &Context<'_>, key: Key<'_>, bytes: usize) -> Vec<u8> {
+    let mut copy = Vec::with_capacity(bytes);
+    let found = ctx.engine.keyspace.find(ctx.client.db, key);
+    if let Some(value) = found.filter(|_| bytes > 0).map(string_of) {
+        value.iter().for_each(|value| value.push_to(&mut copy));
+    }
+    copy
 }
 
 /// A run of bytes common to both strings: where it starts in each, and its length.
@@ -114,19 +127,24 @@ struct Table {
 }
 
 impl Table {
-    fn new(a: &[u8], b: &[u8], bytes_max: u64) -> Result<Table, CommandError> {
+    /// Errs when the table of strings of these lengths would be too large.
+    fn check_size(a: usize, b: usize, bytes_max: u64) -> Result<(), CommandError> {
         let too_long = u64::from(u32::MAX) - 1;
-        if a.len() as u64 >= too_long || b.len() as u64 >= too_long {
+        if a as u64 >= too_long || b as u64 >= too_long {
             return Err(CommandError::text("ERR String too long for LCS"));
         }
-        let cells = (a.len() as u64 + 1) as u128 * (b.len() as u128 + 1);
+        let cells = (a as u128 + 1) * (b as u128 + 1);
         if cells * 4 > u128::from(bytes_max) {
             return Err(CommandError::text(
                 "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len",
             ));
         }
+        Ok(())
+    }
+
+    fn new(a: &[u8], b: &[u8]) -> Table {
         let width = b.len() + 1;
-        let mut lengths = vec![0u32; cells as usize];
+        let mut lengths = vec![0u32; (a.len() + 1) * width];
         for (i, &byte) in a.iter().enumerate() {
             let (above, row) = lengths[i * width..(i + 2) * width].split_at_mut(width);
             for (j, &other) in b.iter().enumerate() {
@@ -136,7 +154,7 @@ impl Table {
                 };
             }
         }
-        Ok(Table { lengths, width })
+        Table { lengths, width }
     }
 
     fn at(&self, i: usize, j: usize) -> u32 {

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 
 use crate::harness::{Peer, Server, Value, push_request};
+use crate::pair::Pair;
 
 /// As in Redis, a client may send a whole pipeline before it reads: unsent output holds back no input.
 #[test]

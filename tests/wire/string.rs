@@ -221,3 +221,21 @@ fn encodings_are_named_as_in_redis() {
     pair.same("SET fresh v");
     pair.same("OBJECT FREQ fresh");
 }
+
+#[test]
+fn lcs_reads_no_strings_that_are_too_long_for_it() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    client.text("SETBIT b 3999999999 1");
+    let before: u64 = client.info("memory", "used_memory").parse().unwrap();
+    client.text("CONFIG RESETSTAT");
+    for line in ["LCS b b", "LCS b nokey LEN", "LCS nokey b IDX"] {
+        assert_eq!(
+            client.text(line),
+            "(error) ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len"
+        );
+    }
+    let peak: u64 = client.info("memory", "used_memory_peak").parse().unwrap();
+    assert!(peak < before + 50_000_000, "{before} {peak}");
+    assert_eq!(client.info("stats", "keyspace_hits"), "4");
+}
