@@ -169,8 +169,8 @@ fn values_of_every_type_are_those_of_redis() {
         let (ours, theirs) = pair.call(&[b"HELLO".to_vec(), protocol[6..].into()]);
         assert_eq!(ours[0], theirs[0]);
         for kind in [
-            "string", "integer", "double", "bignum", "null", "array", "set", "map", "verbatim", "true",
-            "false", "nosuch",
+            "string", "integer", "double", "bignum", "null", "array", "set", "map", "verbatim",
+            "true", "false", "nosuch",
         ] {
             pair.same(&format!("DEBUG PROTOCOL {kind}"));
         }
