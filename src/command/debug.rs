@@ -444,10 +444,11 @@ fn protocol(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErr
                     "ERR RESP2 is not supported by this command",
                 ));
             }
+            // What is pushed while a command runs comes behind its reply.
+            reply.bulk(b"Some real reply following the push reply");
             reply.push(2);
             reply.bulk(b"server-cpu-usage");
             reply.int(42);
-            reply.bulk(b"Some real reply following the push reply");
         }
         b"true" => reply.boolean(true),
         b"false" => reply.boolean(false),
