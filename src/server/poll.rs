@@ -164,6 +164,9 @@ impl Shell {
 
     /// Starts loading the file of the data set, if there is one.
     pub fn start_load(&mut self) -> Result<(), String> {
+        if self.config().dbfilename.path().as_os_str().is_empty() {
+            return Ok(());
+        }
         let path = self.machine.engine.rdb_path();
         let opened = super::host::open(&path)
             .map_err(|text| format!("Fatal error loading the DB: {text}. Exiting."))?;

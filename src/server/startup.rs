@@ -35,7 +35,8 @@ pub fn prepare(config: &mut Config) -> Result<Prepared, String> {
     } else {
         logging::Role::Master
     });
-    if config.port == 0 && config.unixsocket.get().is_none() {
+    let no_tcp = config.port == 0 || config.bind.0.is_empty();
+    if no_tcp && config.unixsocket.get().is_none() {
         return Err("Configured to not listen anywhere, exiting.".to_owned());
     }
     if config.disable_thp {

@@ -61,9 +61,11 @@ fn what_cannot_be_done_is_refused_clearly() {
     assert!(text(&output.stderr).ends_with(
         "at line 3\n>>> 'rename-command \"nosuch\" \"x\"'\nNo such command in rename-command\n"
     ));
-    let output = run(&["--port", "0"]);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stdout).contains("# Configured to not listen anywhere, exiting."));
+    for args in [["--port", "0"], ["--bind", ""]] {
+        let output = run(&args);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stdout).contains("# Configured to not listen anywhere, exiting."));
+    }
 }
 
 #[test]
