@@ -331,6 +331,9 @@ impl Machine {
             self.send(link, &ack);
         }
         let engine = &mut self.engine;
+        let early_ack_in = engine.replication.early_ack_in(engine.now());
+        let early_ack_ms = early_ack_in.map(|ms| engine.clock.mono_ms() + ms.unsigned_abs());
+        let wake_ms = [wake_ms, early_ack_ms].into_iter().flatten().min();
         if !engine.replication.stream.is_active() {
             return wake_ms;
         }

@@ -17,6 +17,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use super::id::{ID_BYTES, Id};
+use super::source::OWN_KIND;
 use super::stream::push_command;
 
 /// Longest reply line taken from a master.
@@ -25,6 +26,15 @@ pub const LINE_BYTES_MAX: usize = 1024;
 const RETRY_MS: i64 = 1000;
 /// Between acknowledgements, and between the newlines sent during a load.
 const ACK_PERIOD_MS: i64 = 1000;
+/// After a full sync the acknowledgements begin at this distance, which doubles with each until the stream flows.
+///
+/// A master that streams its snapshot sends what follows only behind an acknowledgement that comes when it has reaped
+/// its child, and it does not say when that is. The one sent when the load ends is often too early, and the next
+/// periodic one would leave this replica a second behind.
+const FIRST_ACK_PERIOD_MS: i64 = 5;
+/// The Valkey release whose dialect of the snapshot we read: without it such a master cannot send what Redis's dialect
+/// has no form for (fields with a time to live).
+const VALKEY_VERSION: &[u8] = b"9.0.0";
 
 /// Where the link stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +92,7 @@ enum Expected {
     Port,
     Ip,
     Capabilities,
+    Version,
 }
 
 /// Where the payload ends.
@@ -162,6 +173,8 @@ pub struct MasterLink {
     psync: bool,
     last_io_ms: i64,
     last_ack_ms: i64,
+    /// Until the next acknowledgement.
+    ack_period_ms: i64,
     connect_at_ms: i64,
     /// When the link went down; 0 while it is up.
     down_since_ms: i64,
@@ -192,6 +205,7 @@ impl MasterLink {
             psync: false,
             last_io_ms: now,
             last_ack_ms: now,
+            ack_period_ms: ACK_PERIOD_MS,
             connect_at_ms: now,
             down_since_ms: now,
             read_offset: 0,
@@ -313,6 +327,7 @@ impl MasterLink {
     pub fn loaded(&mut self, offset: i64, now: i64) {
         assert_eq!(self.state, State::Loading, "loaded() answers PayloadEnd");
         self.online(offset, now);
+        self.ack_period_ms = FIRST_ACK_PERIOD_MS;
         log::info!("MASTER <-> REPLICA sync: Finished with success");
     }
 
@@ -321,6 +336,7 @@ impl MasterLink {
         self.read_offset = offset;
         self.last_io_ms = now;
         self.last_ack_ms = now;
+        self.ack_period_ms = ACK_PERIOD_MS;
         self.transfer = (0, 0);
         self.failover = false;
     }
@@ -333,6 +349,16 @@ impl MasterLink {
     /// Records that an acknowledgement was sent.
     pub fn acknowledged(&mut self, now: i64) {
         self.last_ack_ms = now;
+        self.ack_period_ms = (self.ack_period_ms * 2).min(ACK_PERIOD_MS);
+    }
+
+    /// In how many milliseconds the next acknowledgement is due while they come faster than [`MasterLink::timer`] is
+    /// asked: after a full sync, until the stream flows.
+    pub fn early_ack_in(&self, now: i64) -> Option<i64> {
+        let early = self.acknowledges() && self.ack_period_ms < ACK_PERIOD_MS;
+        // A clock that was set back must not put it off.
+        let passed = now.saturating_sub(self.last_ack_ms).max(0);
+        early.then(|| (self.ack_period_ms - passed).max(0))
     }
 
     /// What the time demands; `timeout_ms` is `repl-timeout`.
@@ -413,6 +439,7 @@ impl MasterLink {
             State::Payload => self.payload(input),
             State::Connected => {
                 self.read_offset += input.len() as i64;
+                self.ack_period_ms = ACK_PERIOD_MS;
                 (input.len(), Event::Stream(input))
             }
         }
@@ -466,9 +493,19 @@ impl MasterLink {
         }
         push_command(
             &mut out,
-            &[b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"],
+            &[
+                b"REPLCONF",
+                b"capa",
+                b"eof",
+                b"capa",
+                b"psync2",
+                b"capa",
+                OWN_KIND,
+            ],
         );
         self.expected.push_back(Expected::Capabilities);
+        push_command(&mut out, &[b"REPLCONF", b"version", VALKEY_VERSION]);
+        self.expected.push_back(Expected::Version);
         self.state = State::Options;
         Event::Send(out)
     }
@@ -484,8 +521,10 @@ impl MasterLink {
             Some(Expected::Port) => "listening-port",
             Some(Expected::Ip) => "ip-address",
             Some(Expected::Capabilities) | None => "capa",
+            Some(Expected::Version) => "version",
         };
-        if refused {
+        // Only a Valkey knows what the version is for.
+        if refused && option != "version" {
             log::info!(
                 "(Non critical) Master does not understand REPLCONF {option}: {}",
                 text(line)
@@ -809,7 +848,7 @@ mod tests {
         // Almost-marks inside the payload, and one right before the real one.
         let payload = format!("REDIS{}aaab{}", &mark[..39], &mark[..20]);
         let input = format!(
-            "+PONG\r\n+OK\r\n-ERR what?\r\n\n\n+FULLRESYNC {ID} 100\r\n\n$EOF:{mark}\r\n{payload}{mark}*1\r\n$4\r\nPING\r\n"
+            "+PONG\r\n+OK\r\n-ERR what?\r\n-ERR version?\r\n\n\n+FULLRESYNC {ID} 100\r\n\n$EOF:{mark}\r\n{payload}{mark}*1\r\n$4\r\nPING\r\n"
         );
         let seen = every_cut(None, input.as_bytes());
         assert_eq!(seen.full, Some(Some((id, 100))));
@@ -826,14 +865,14 @@ mod tests {
 
     #[test]
     fn full_sync_with_length() {
-        let input = format!("+PONG\r\n+OK\r\n+OK\r\n+FULLRESYNC {ID} 100\r\n$5\r\nREDISabc");
+        let input = format!("+PONG\r\n+OK\r\n+OK\r\n+OK\r\n+FULLRESYNC {ID} 100\r\n$5\r\nREDISabc");
         let seen = every_cut(None, input.as_bytes());
         assert_eq!(seen.size, Some(Some(5)));
         assert_eq!(seen.payload, b"REDIS");
         assert_eq!(seen.stream, b"abc");
-        let input = format!("+PONG\r\n+OK\r\n+OK\r\n+FULLRESYNC {ID} 100\r\n$5\r\nREDIS");
+        let input = format!("+PONG\r\n+OK\r\n+OK\r\n+OK\r\n+FULLRESYNC {ID} 100\r\n$5\r\nREDIS");
         assert!(every_cut(None, input.as_bytes()).ended);
-        let input = format!("+PONG\r\n+OK\r\n+OK\r\n+FULLRESYNC {ID} 100\r\n$0\r\n");
+        let input = format!("+PONG\r\n+OK\r\n+OK\r\n+OK\r\n+FULLRESYNC {ID} 100\r\n$0\r\n");
         assert!(every_cut(None, input.as_bytes()).ended);
     }
 
@@ -843,7 +882,7 @@ mod tests {
             Id::parse(ID.as_bytes()).unwrap(),
             Id::parse(OTHER.as_bytes()).unwrap(),
         );
-        let input = format!("+PONG\r\n+OK\r\n+OK\r\n+CONTINUE {OTHER}\r\nxyz");
+        let input = format!("+PONG\r\n+OK\r\n+OK\r\n+OK\r\n+CONTINUE {OTHER}\r\nxyz");
         let seen = every_cut(Some((id, 41)), input.as_bytes());
         assert!(
             seen.sent
@@ -852,7 +891,11 @@ mod tests {
         assert_eq!(seen.continued, Some(Some(other)));
         assert_eq!(seen.stream, b"xyz");
         let mut link = link(Some((id, 41)));
-        run(&mut link, b"+PONG\r\n+OK\r\n+OK\r\n+CONTINUE\r\nxyz", 3);
+        run(
+            &mut link,
+            b"+PONG\r\n+OK\r\n+OK\r\n+OK\r\n+CONTINUE\r\nxyz",
+            3,
+        );
         assert_eq!((link.read_offset(), link.is_up()), (44, true));
         link.lost(10);
         assert_eq!(
@@ -863,7 +906,7 @@ mod tests {
 
     #[test]
     fn old_master_gets_sync() {
-        let input = b"+PONG\r\n-ERR a\r\n-ERR b\r\n-ERR unknown command\r\n$3\r\nabcdef";
+        let input = b"+PONG\r\n-ERR a\r\n-ERR b\r\n-ERR c\r\n-ERR unknown command\r\n$3\r\nabcdef";
         let seen = every_cut(None, input);
         assert!(seen.sent.ends_with("SYNC\r\n"));
         assert_eq!(seen.full, None);
@@ -900,7 +943,7 @@ mod tests {
 
     #[test]
     fn refusals_end_the_link() {
-        let ready = "+PONG\r\n+OK\r\n+OK\r\n";
+        let ready = "+PONG\r\n+OK\r\n+OK\r\n+OK\r\n";
         for input in [
             "-ERR bad".to_string() + "\r\n",
             "x".repeat(LINE_BYTES_MAX + 1),
@@ -929,13 +972,40 @@ mod tests {
         let id = Id::parse(ID.as_bytes()).unwrap();
         let mut link = link(Some((id, 41)));
         assert_eq!(link.timer(60_001, 60_000), Due::Fail);
-        run(&mut link, b"+PONG\r\n+OK\r\n+OK\r\n+CONTINUE\r\n", 100);
+        run(
+            &mut link,
+            b"+PONG\r\n+OK\r\n+OK\r\n+OK\r\n+CONTINUE\r\n",
+            100,
+        );
         assert_eq!(link.timer(1005, 60_000), Due::Ack);
         assert_eq!(link.timer(1500, 60_000), Due::Nothing);
         assert_eq!(link.timer(60_006, 60_000), Due::Fail);
+        assert_eq!(link.early_ack_in(1500), None, "it was no full sync");
         assert_eq!(link.down_since_ms(), None);
         link.lost(60_006);
         assert_eq!(link.down_since_ms(), Some(60_006));
+    }
+
+    #[test]
+    fn a_loaded_replica_acknowledges_until_the_stream_flows() {
+        let mut link = link(None);
+        let input = format!("+PONG\r\n+OK\r\n+OK\r\n+OK\r\n+FULLRESYNC {ID} 100\r\n$0\r\n");
+        assert!(run(&mut link, input.as_bytes(), 1000).ended);
+        // Loaded at 6, as `run` says; the first acknowledgement is the caller's, at once.
+        let (mut now, mut sent_at) = (6, Vec::new());
+        link.acknowledged(now);
+        while let Some(wait) = link.early_ack_in(now) {
+            now += wait;
+            sent_at.push(now - 6);
+            link.acknowledged(now);
+        }
+        assert_eq!(sent_at, [10, 30, 70, 150, 310, 630, 1270]);
+        assert_eq!(link.timer(now + 999, 60_000), Due::Nothing);
+        assert_eq!(link.timer(now + 1000, 60_000), Due::Ack);
+        link.ack_period_ms = FIRST_ACK_PERIOD_MS;
+        assert_eq!(link.early_ack_in(now - 5000), Some(5), "the clock was set");
+        link.advance(b"*1\r\n", now);
+        assert_eq!(link.early_ack_in(now), None, "the stream flows");
     }
 
     #[test]

@@ -276,9 +276,16 @@ impl Replication {
         self.ack_asked = true;
     }
 
-    /// The acknowledgement that GETACK asked for, once.
+    /// The acknowledgement that GETACK asked for, once, or one of those behind a full sync.
     pub fn acknowledgement_asked(&mut self, now: i64) -> Option<Vec<u8>> {
-        std::mem::take(&mut self.ack_asked).then(|| self.acknowledgement(now))?
+        let asked = std::mem::take(&mut self.ack_asked);
+        let due = || self.early_ack_in(now) == Some(0);
+        (asked || due()).then(|| self.acknowledgement(now))?
+    }
+
+    /// See [`MasterLink::early_ack_in`].
+    pub fn early_ack_in(&self, now: i64) -> Option<i64> {
+        self.master.as_ref()?.early_ack_in(now)
     }
 
     /// PSYNC (`request`: id and next byte wanted) or SYNC (none) by `link`. `fresh` names the
@@ -529,7 +536,7 @@ mod tests {
         let master = replica.master.as_mut().unwrap();
         master.connecting(request, replica::Settings::default(), 0);
         master.connected(0);
-        let input = [b"+PONG\r\n+OK\r\n+OK\r\n", reply].concat();
+        let input = [b"+PONG\r\n+OK\r\n+OK\r\n+OK\r\n", reply].concat();
         let mut from = 0;
         loop {
             let master = replica.master.as_mut().unwrap();

@@ -23,6 +23,10 @@ pub type LinkId = usize;
 /// What to write to each replica of a new job.
 pub type Greetings = Vec<(LinkId, Vec<u8>)>;
 
+/// The capability by which a redoxide tells another one that it is no Valkey, whatever version it announces: others
+/// ignore capabilities that they do not know.
+pub const OWN_KIND: &[u8] = b"redoxide";
+
 /// Longest address a replica may announce.
 const IP_BYTES_MAX: usize = 45;
 
@@ -67,6 +71,8 @@ pub struct Announced {
     pub functions_only: bool,
     /// A Valkey release that announced itself, as 0xMMmmpp.
     pub valkey_version: u32,
+    /// It is a redoxide: it is sent Redis's dialect.
+    pub redoxide: bool,
 }
 
 /// Why an option was refused; `Display` is the reply without its `-`.
@@ -136,6 +142,7 @@ impl Announced {
                 // Capabilities that we do not know are none of ours.
                 self.eof |= value.eq_ignore_ascii_case(b"eof");
                 self.psync2 |= value.eq_ignore_ascii_case(b"psync2");
+                self.redoxide |= value == OWN_KIND;
             }
             b"rdb-only" => match number() {
                 Some(flag @ (0 | 1)) => self.rdb_only = flag == 1,
@@ -163,7 +170,7 @@ impl Announced {
 
     /// Whether it is a Valkey that reads VALKEY files.
     pub fn reads_valkey(&self) -> bool {
-        self.valkey_version >= VALKEY_WITH_DIALECT
+        self.valkey_version >= VALKEY_WITH_DIALECT && !self.redoxide
     }
 
     /// Whether a full synchronisation of this kind is for it.
@@ -808,8 +815,12 @@ mod tests {
                 rdb_only: true,
                 functions_only: true,
                 valkey_version: 0x090102,
+                redoxide: false,
             }
         );
+        assert!(peer.reads_valkey());
+        peer.set(b"capa", OWN_KIND).unwrap();
+        assert!(!peer.reads_valkey(), "it only says what it could read");
         let refusals: [(&[u8], &[u8], &str); 6] = [
             (
                 b"listening-port",

@@ -955,12 +955,70 @@ fn shutdown_waits_for_replicas() {
     assert_eq!(replica.client().text("DBSIZE"), "2000");
 }
 
+/// Fields with a time to live have no form in the dialect that a Valkey sends to who does not name its version.
+#[test]
+fn fields_with_deadlines_come_in_a_full_sync() {
+    for program in programs() {
+        let source = Server::start_program(&program, QUICK);
+        let mut client = source.client();
+        client.text("HSET h f v g w");
+        if client.text("HEXPIRE h 1000 FIELDS 1 f") != "[1]" {
+            continue; // before Redis 7.4
+        }
+        let replica = start();
+        follow(&replica, &source);
+        let mut reader = replica.client();
+        let time = "HPEXPIRETIME h FIELDS 2 f g";
+        assert_eq!(reader.text(time), client.text(time), "{program:?}");
+        assert_eq!(client.text("SET first write"), "OK");
+        wait_until("the first write", || reader.text("GET first") == "write");
+    }
+}
+
+/// A master that has not reaped the child of its snapshot yet is told again soon that the snapshot is here.
+#[test]
+fn a_synced_replica_acknowledges_until_the_stream_flows() {
+    use std::io::Write;
+    let source = start();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let replica = start();
+    replica
+        .client()
+        .text(&format!("REPLICAOF 127.0.0.1 {port}"));
+    let mut link = Client::accept(&listener);
+    let words = |link: &mut Client| link.read().to_string();
+    assert_eq!(words(&mut link), "[PING]");
+    link.send(b"+PONG\r\n");
+    assert!(words(&mut link).starts_with("[REPLCONF, listening-port, "));
+    let capabilities = "[REPLCONF, capa, eof, capa, psync2, capa, redoxide]";
+    assert_eq!(words(&mut link), capabilities);
+    assert_eq!(words(&mut link), "[REPLCONF, version, 9.0.0]");
+    link.send(b"+OK\r\n+OK\r\n-ERR Unrecognized REPLCONF option: version\r\n");
+    assert!(words(&mut link).starts_with("[PSYNC, "));
+    // The snapshot is another server's.
+    source.client().text("SET k v");
+    source.client().text("SAVE");
+    let file = std::fs::read(source.dir().join("dump.rdb")).unwrap();
+    let id = "0123456789abcdef0123456789abcdef01234567";
+    let head = format!("+FULLRESYNC {id} 7\r\n$EOF:{id}\r\n");
+    let payload = [head.as_bytes(), &file, id.as_bytes()].concat();
+    link.stream().write_all(&payload).unwrap();
+    let begun = Instant::now();
+    for _ in 0..7 {
+        assert_eq!(words(&mut link), "[REPLCONF, ACK, 7]");
+    }
+    // One a second would take six.
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert_eq!(replica.client().text("GET k"), "v");
+}
+
 /// A "master" that says what it likes: the replica keeps its data and goes on trying.
 #[test]
 fn hostile_masters() {
     use std::io::{Read, Write};
     let id = "0123456789abcdef0123456789abcdef01234567";
-    let full = format!("+PONG\r\n+OK\r\n+OK\r\n+FULLRESYNC {id} 100\r\n");
+    let full = format!("+PONG\r\n+OK\r\n+OK\r\n+OK\r\n+FULLRESYNC {id} 100\r\n");
     let replica = start();
     replica.client().text("SET mine 1");
     for answer in [
