@@ -4,7 +4,7 @@
 
 use super::Machine;
 use super::input::QUERY_BYTES;
-use crate::engine::{Action, Blocked, ClientFlags, Host};
+use crate::engine::{Action, Blocked, ClientFlags, Host, LinkId};
 
 /// The period of the slow timer, nanoseconds, at hz 10.
 const PERIOD_NS: u64 = 100_000_000;
@@ -27,6 +27,8 @@ pub(super) struct Cron {
     maintained_ms: i64,
     /// `maintain` has more to do in the next one.
     more: bool,
+    /// Clients with output, among those that the slow timer looked at; reused.
+    unsent: Vec<LinkId>,
 }
 
 impl Machine {
@@ -152,6 +154,7 @@ impl Machine {
         self.replication_cron();
         self.engine.drop_kept_targets();
         self.shrink_buffers();
+        self.check_output_limits();
         let timeout = self.engine.config.timeout;
         if timeout > 0 {
             self.close_idle(timeout * 1000);
@@ -159,10 +162,15 @@ impl Machine {
     }
 
     /// Gives back what the buffers of idle clients hold beyond their content, and what large arguments of others left.
+    /// Notes who has output, for [`Machine::check_output_limits`].
     fn shrink_buffers(&mut self) {
         let now = self.engine.now();
         let mut shrinks = 0;
+        let unsent = &mut self.cron.unsent;
         self.engine.clients.visit_some(|client| {
+            if client.unsent() > 0 || client.soft_limit_since_ms != 0 {
+                unsent.push(client.link);
+            }
             if now - client.active_ms <= IDLE_MS {
                 if client.query.is_empty() {
                     client.query.shrink_to(QUERY_BYTES);
@@ -179,6 +187,18 @@ impl Machine {
             }
         });
         self.engine.stats.reply_buffer_shrinks += shrinks;
+    }
+
+    /// Holds the output of clients against its limits, as their commands do: a client that only waits sends none, and
+    /// the soft limit is a matter of time.
+    fn check_output_limits(&mut self) {
+        let mut links = std::mem::take(&mut self.cron.unsent);
+        for link in links.drain(..) {
+            if let Some(client) = self.engine.clients.take(link) {
+                self.put_back(client);
+            }
+        }
+        self.cron.unsent = links;
     }
 
     fn close_idle(&mut self, timeout_ms: i64) {
