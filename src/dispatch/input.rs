@@ -11,6 +11,8 @@ use crate::keyspace::Key;
 use crate::resp::parser::{Limits, ProtocolError, Range};
 use crate::types::{Entry, Large};
 
+/// An incomplete command may hold so much in whole arguments, which client-query-buffer-limit does not count.
+const COMMAND_BYTES_MAX: usize = 1 << 30;
 /// Commands parsed and prefetched ahead.
 const WINDOW: usize = 16;
 /// After a window that named no element of a large collection, so many are not searched for any.
@@ -75,6 +77,9 @@ impl Machine {
         if client.is(ClientFlags::CLOSE_AFTER_REPLY | ClientFlags::CLOSE_ASAP) {
             // Nothing more is run for it.
         } else if client.query.is_empty() && !client.is(ClientFlags::BLOCKED) {
+            if client.transaction.bytes > 0 && !self.query_fits(&mut client, bytes.len()) {
+                return self.put_back(client);
+            }
             let done = self.run(&mut client, bytes, host);
             if let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
                 let bytes = rest.len() + client.parser.wanted();
@@ -125,7 +130,7 @@ impl Machine {
 
     /// Runs what is complete of the kept input, if it is within client-query-buffer-limit and the client does not wait.
     fn query_grew(&mut self, client: &mut Client, host: &mut dyn Host) {
-        if self.query_fits(client) && !client.is(ClientFlags::BLOCKED) {
+        if self.query_fits(client, 0) && !client.is(ClientFlags::BLOCKED) {
             self.run_query(client, host);
         }
     }
@@ -172,10 +177,15 @@ impl Machine {
         self.engine.clients.put_back(client);
     }
 
-    /// Whether the kept input is within client-query-buffer-limit; otherwise the client is to be closed.
-    fn query_fits(&mut self, client: &mut Client) -> bool {
+    /// Whether the kept input and `more` bytes are within client-query-buffer-limit; otherwise the client is to be
+    /// closed. As in Redis arguments that are whole do not count, but those that MULTI has queued do.
+    fn query_fits(&mut self, client: &mut Client, more: usize) -> bool {
         let limit = self.engine.config.client_query_buffer_limit as usize;
-        let fits = client.query.len() <= limit || client.is(ClientFlags::MASTER);
+        let held = client.query.len() + more;
+        let unread = held.saturating_sub(client.parser.read_bytes());
+        let fits = (unread + client.transaction.bytes <= limit
+            && held <= limit.max(COMMAND_BYTES_MAX))
+            || client.is(ClientFlags::MASTER);
         if !fits {
             log::warn!(
                 "Closing client that reached max query buffer length: {} (qbuf initial bytes: {})",

@@ -255,6 +255,11 @@ impl Parser {
         self.missing
     }
 
+    /// Bytes of the incomplete command that belong to whole arguments and lines: what follows them is still unread.
+    pub fn read_bytes(&self) -> usize {
+        self.offset
+    }
+
     /// Whether a command has been read in part, so that its first bytes must be kept.
     pub fn is_partial(&self) -> bool {
         self.offset != 0 || self.scanned != 0

@@ -36,6 +36,7 @@ mod hash_expire;
 mod hyperloglog;
 mod introspection;
 mod later;
+mod limits;
 mod list;
 mod migrate;
 mod pair;
