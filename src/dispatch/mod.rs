@@ -162,7 +162,11 @@ impl Machine {
             true => config.shutdown_on_sigint,
             false => config.shutdown_on_sigterm,
         };
-        self.engine.shutdown.get_or_insert_default().options = options;
+        // One that is under way goes on as it was asked for.
+        let shutdown = self.engine.shutdown.get_or_insert_default();
+        if !shutdown.announced {
+            shutdown.options = options;
+        }
     }
 
     /// Ends the round's work before its output is written: timers, unblocked clients, expiry, closings.

@@ -186,12 +186,15 @@ impl Machine {
 
     /// Carries out a shutdown that was asked for.
     pub(super) fn run_shutdown(&mut self, host: &mut dyn Host) {
-        let Some(shutdown) = &self.engine.shutdown else {
+        let Some(shutdown) = &mut self.engine.shutdown else {
             return;
         };
         // Nobody waits: a signal asked for it, and signals are the timer's business.
         if shutdown.links.is_empty() && self.engine.cron_paused {
             return;
+        }
+        if !std::mem::replace(&mut shutdown.announced, true) {
+            log::info!("User requested shutdown...");
         }
         self.give_up_migrations(host);
         if self.shutdown_waits() {
@@ -252,11 +255,12 @@ impl Machine {
 
     /// Saves as asked; false when an error stands against the end.
     fn shut_down(&mut self, shutdown: &Shutdown, host: &mut dyn Host) -> bool {
-        log::warn!("User requested shutdown...");
+        let now = self.engine.now();
+        self.engine.replication.log_lagging(now);
         let options = shutdown.options;
         let wanted = options.save || (!options.nosave && !self.engine.config.save.0.is_empty());
         if wanted && !self.engine.is_loading() {
-            log::warn!("Saving the final RDB snapshot before exiting.");
+            log::info!("Saving the final RDB snapshot before exiting.");
             let job = self.engine.save_job(host);
             let result = host.save(job);
             self.engine.foreground_save_ended(&result);
@@ -267,9 +271,6 @@ impl Machine {
                 }
             }
         }
-        let now = self.engine.now();
-        self.engine.replication.log_lagging(now);
-        log::warn!("Redis is now ready to exit, bye bye...");
         true
     }
 }

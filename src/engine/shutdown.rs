@@ -9,6 +9,8 @@ use crate::config::ShutdownOptions;
 pub struct Shutdown {
     /// SAVE, NOSAVE, NOW, FORCE.
     pub options: ShutdownOptions,
+    /// The log tells of it.
+    pub announced: bool,
     /// Until when replicas may catch up first, monotonic milliseconds; set when the wait begins.
     pub deadline_ms: Option<u64>,
     /// Clients that wait in SHUTDOWN; they get a reply only if it fails.

@@ -81,6 +81,8 @@ pub struct Shell {
     /// Encodes full synchronisations.
     syncing: Helper,
     jobs: Jobs,
+    /// A signal has asked for a shutdown.
+    stopping: bool,
     /// The first load has not ended: a failure ends the server.
     starting: bool,
     /// For helper threads.
@@ -131,6 +133,7 @@ impl Shell {
             freeing: Helper::start("free"),
             syncing: Helper::start("sync"),
             jobs: Jobs::new(waker),
+            stopping: false,
             starting: false,
             poll,
             events: Events::with_capacity(EVENTS_MAX),
@@ -232,6 +235,11 @@ impl Shell {
             self.read_queued();
             self.take_news();
             sleep_ns = self.machine.end_round(&mut self.host);
+            if self.stopping && self.machine.engine.shutdown.is_none() {
+                // It failed or was called off: the next SIGINT does not insist.
+                self.stopping = false;
+                self.signals.forgive();
+            }
             if self.take_news() {
                 sleep_ns = 0;
             }
@@ -345,6 +353,7 @@ impl Shell {
             };
             log::warn!("Received {name} scheduling shutdown...");
             self.machine.stop(stop == Stop::Interrupt, &mut self.host);
+            self.stopping = true;
         }
     }
 
@@ -798,7 +807,13 @@ impl Shell {
                         log::warn!("{text}");
                     }
                 }
-                Action::Exit(code) => return Some(ExitCode::from(code as u8)),
+                Action::Exit(code) => {
+                    let config = &self.machine.engine.config;
+                    let socket = config.unixsocket.get().map(|_| config.unixsocket.path());
+                    prepared.remove_files(socket);
+                    log::warn!("Redis is now ready to exit, bye bye...");
+                    return Some(ExitCode::from(code as u8));
+                }
             }
         }
         None

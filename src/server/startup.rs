@@ -1,6 +1,6 @@
 //! What a server does to its process before it listens, when it is ready, and at its end.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::logging;
@@ -194,7 +194,25 @@ impl Prepared {
         }
     }
 
-    /// The server ends.
+    /// The server was told to end: removes the files by which others find it.
+    pub fn remove_files(&self, unix_socket: Option<&Path>) {
+        if let Some(path) = &self.pid_file {
+            log::info!("Removing the pid file.");
+            process::remove_pid_file(path);
+        }
+        let Some(path) = unix_socket else {
+            return;
+        };
+        log::info!("Removing the unix socket file.");
+        if let Err(error) = std::fs::remove_file(path) {
+            log::warn!(
+                "Error removing the unix socket file: {}",
+                process::error_text(&error)
+            );
+        }
+    }
+
+    /// The server ends, for whatever reason.
     pub fn end(&self) {
         if self.supervised == Some("systemd") {
             process::notify_systemd("STOPPING=1\n");

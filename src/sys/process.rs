@@ -2,12 +2,14 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, OsStr};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use super::crash::Out;
 
 /// Signals that ask the server to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,14 +48,37 @@ pub(super) fn kept_path(path: Option<&Path>) -> *mut libc::c_char {
     kept.as_ptr().cast_mut()
 }
 
+/// Ends the process from a signal's handler, with code 1.
+fn exit_now() -> ! {
+    let path = TEMPORARY.load(Ordering::Acquire);
+    // SAFETY: handlers may call time and unlink; a path is never freed once it was published.
+    let seconds = unsafe {
+        if !path.is_null() {
+            libc::unlink(path);
+        }
+        libc::time(std::ptr::null_mut())
+    };
+    let mut out = Out::open();
+    let pid = std::process::id();
+    let _ = writeln!(
+        out,
+        "{pid}:signal-handler ({seconds}) You insist... exiting now."
+    );
+    drop(out);
+    // SAFETY: ends the process without running anything of it.
+    unsafe { libc::_exit(1) }
+}
+
 /// The signals of the process: SIGTERM and SIGINT wake a pipe, SIGHUP and SIGPIPE are ignored.
 ///
-/// A second SIGINT before the first was taken care of ends the process at once with code 1.
+/// A SIGINT while a shutdown is under way that a signal has asked for ends the process at once with code 1.
 #[derive(Debug)]
 pub struct Signals {
     receiver: UnixStream,
     terminate: Arc<AtomicBool>,
     interrupt: Arc<AtomicBool>,
+    /// A signal has asked for a shutdown that was not called off.
+    asked: Arc<AtomicBool>,
 }
 
 impl Signals {
@@ -68,27 +93,32 @@ impl Signals {
         receiver.set_nonblocking(true)?;
         let terminate = Arc::new(AtomicBool::new(false));
         let interrupt = Arc::new(AtomicBool::new(false));
-        // Actions of one signal run in the order of registration: the exit sees the flag of the
-        // signal before.
-        let insists = Arc::clone(&interrupt);
-        let remove = move || {
-            let path = TEMPORARY.load(Ordering::Acquire);
-            if insists.load(Ordering::Relaxed) && !path.is_null() {
-                // SAFETY: a path is never freed once it was published; unlink may be called in a handler.
-                unsafe { libc::unlink(path) };
+        let asked = Arc::new(AtomicBool::new(false));
+        let (asks, flag) = (Arc::clone(&asked), Arc::clone(&interrupt));
+        let on_interrupt = move || {
+            if asks.swap(true, Ordering::Relaxed) {
+                exit_now();
             }
+            flag.store(true, Ordering::Relaxed);
         };
-        // SAFETY: it reads atomics and calls unlink, which handlers may do.
-        unsafe { signal_hook::low_level::register(libc::SIGINT, remove)? };
-        signal_hook::flag::register_conditional_shutdown(libc::SIGINT, 1, Arc::clone(&interrupt))?;
-        signal_hook::flag::register(libc::SIGINT, Arc::clone(&interrupt))?;
-        signal_hook::flag::register(libc::SIGTERM, Arc::clone(&terminate))?;
+        let (asks, flag) = (Arc::clone(&asked), Arc::clone(&terminate));
+        let on_terminate = move || {
+            asks.store(true, Ordering::Relaxed);
+            flag.store(true, Ordering::Relaxed);
+        };
+        // Actions of one signal run in the order of registration: the pipe wakes who finds the flag.
+        // SAFETY: they touch atomics and call what handlers may call.
+        unsafe {
+            signal_hook::low_level::register(libc::SIGINT, on_interrupt)?;
+            signal_hook::low_level::register(libc::SIGTERM, on_terminate)?;
+        }
         signal_hook::low_level::pipe::register(libc::SIGINT, sender.try_clone()?)?;
         signal_hook::low_level::pipe::register(libc::SIGTERM, sender)?;
         Ok(Signals {
             receiver,
             terminate,
             interrupt,
+            asked,
         })
     }
 
@@ -97,22 +127,21 @@ impl Signals {
         &self.receiver
     }
 
-    /// Empties the pipe and gives the signal that arrived. SIGINT stays armed: the next one ends
-    /// the process, unless [`Signals::forgive`] is called.
+    /// Empties the pipe and gives the signal that arrived. The next SIGINT ends the process, unless
+    /// [`Signals::forgive`] is called.
     pub fn take(&self) -> Option<Stop> {
         let mut waste = [0; 64];
         while matches!(io::Read::read(&mut &self.receiver, &mut waste), Ok(count) if count > 0) {}
+        let interrupted = self.interrupt.swap(false, Ordering::Relaxed);
         if self.terminate.swap(false, Ordering::Relaxed) {
             return Some(Stop::Terminate);
         }
-        self.interrupt
-            .load(Ordering::Relaxed)
-            .then_some(Stop::Interrupt)
+        interrupted.then_some(Stop::Interrupt)
     }
 
     /// The shutdown was called off: the next SIGINT is a first one again.
     pub fn forgive(&self) {
-        self.interrupt.store(false, Ordering::Relaxed);
+        self.asked.store(false, Ordering::Relaxed);
     }
 }
 

@@ -48,6 +48,7 @@ mod protocol;
 mod random;
 mod reference;
 mod replication;
+mod shutdown;
 mod sort;
 mod startup;
 mod stream;
