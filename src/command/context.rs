@@ -232,7 +232,7 @@ impl Context<'_> {
     /// The reply of a container's HELP: a head line, these lines, and HELP itself.
     pub fn reply_help(&mut self, lines: &[&str]) {
         let parent = self.command.parent.unwrap_or(self.command.id);
-        let name = table().get(parent).command.name.to_uppercase();
+        let name = table().shown_name(&self.engine.renames, table().get(parent));
         let reply = self.reply();
         reply.array(lines.len() + 3);
         reply.simple(&format!(

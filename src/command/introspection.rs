@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::docs::{self, Argument, Kind};
 use super::*;
 use crate::base::glob;
+use crate::engine::Renames;
 use crate::resp::reply::Reply;
 
 const FLAGS: u32 = LOADING | STALE;
@@ -101,9 +102,18 @@ pub const COMMANDS: &[Command] = &[Command::new("command", -1, command)
             .tips(&["nondeterministic_output_order"]),
     ])];
 
+/// Commands and subcommands that `rename-command` has not removed.
+fn callable(ctx: &Context<'_>) -> impl Iterator<Item = &'static Registered> {
+    let renames = &ctx.engine.renames;
+    let all = table().all().iter();
+    all.filter(|entry| table().is_callable(renames, entry))
+}
+
 /// COMMAND. Reply: COMMAND INFO of every command.
 fn command(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
-    let all: Vec<_> = table().top().collect();
+    let all: Vec<_> = callable(ctx)
+        .filter(|entry| entry.parent.is_none())
+        .collect();
     ctx.reply().array(all.len());
     for entry in all {
         reply_info(ctx.reply(), entry);
@@ -113,8 +123,8 @@ fn command(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> 
 
 /// COMMAND COUNT. Reply: integer.
 fn count(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
-    let count = table().top().count() as i64;
-    ctx.reply().int(count);
+    let count = callable(ctx).filter(|entry| entry.parent.is_none()).count();
+    ctx.reply().int(count as i64);
     Ok(())
 }
 
@@ -125,7 +135,7 @@ fn info(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
     }
     ctx.reply().array(args.left());
     while !args.is_empty() {
-        match table().find_full(args.bytes()?) {
+        match table().find_full(&ctx.engine.renames, args.bytes()?) {
             Some(entry) => reply_info(ctx.reply(), entry),
             None => ctx.reply().null_array(),
         }
@@ -286,10 +296,10 @@ fn reply_spec(reply: &mut Reply, spec: &KeySpec) {
 fn command_docs(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let mut found = Vec::new();
     if args.is_empty() {
-        found.extend(table().top());
+        found.extend(callable(ctx).filter(|entry| entry.parent.is_none()));
     }
     while !args.is_empty() {
-        found.extend(table().find_full(args.bytes()?));
+        found.extend(table().find_full(&ctx.engine.renames, args.bytes()?));
     }
     ctx.reply().map(found.len());
     for entry in found {
@@ -436,12 +446,12 @@ fn reply_arguments(reply: &mut Reply, arguments: &[Argument], key_indexes: &mut 
 fn list(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let mut names: Vec<&str> = Vec::new();
     if args.is_empty() {
-        names.extend(table().all().iter().map(|entry| entry.full_name.as_str()));
+        names.extend(callable(ctx).map(|entry| entry.full_name.as_str()));
     } else {
         if args.left() != 3 || !args.take("filterby") {
             return Err(CommandError::Syntax);
         }
-        let all = table().all();
+        let all = callable(ctx);
         if args.take("module") {
             // There are no modules, so none of their commands.
         } else if args.take("aclcat") {
@@ -450,16 +460,14 @@ fn list(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
                 .iter()
                 .find(|(_, name)| name.as_bytes() == wanted)
                 .map_or(0, |(bit, _)| *bit);
-            names.extend(
-                all.iter()
-                    .filter(|e| categories(e) & bit != 0)
-                    .map(|e| e.full_name.as_str()),
-            );
+            let fits = all.filter(|entry| categories(entry) & bit != 0);
+            names.extend(fits.map(|entry| entry.full_name.as_str()));
         } else if args.take("pattern") {
             let pattern = args.bytes()?;
-            let fits =
-                |entry: &&Registered| glob::matches(pattern, entry.full_name.as_bytes(), true);
-            names.extend(all.iter().filter(fits).map(|e| e.full_name.as_str()));
+            let fits = |entry: &&'static Registered| {
+                glob::matches(pattern, entry.full_name.as_bytes(), true)
+            };
+            names.extend(all.filter(fits).map(|entry| entry.full_name.as_str()));
         } else {
             return Err(CommandError::Syntax);
         }
@@ -559,11 +567,11 @@ pub fn keys_of(
     Some(keys)
 }
 
-fn call_keys(args: &mut Args<'_>) -> Result<Vec<(usize, u32)>, CommandError> {
+fn call_keys(renames: &Renames, args: &mut Args<'_>) -> Result<Vec<(usize, u32)>, CommandError> {
     const UNKNOWN: CommandError = CommandError::text("ERR Invalid command specified");
     let base = args.position();
     let argc = args.left();
-    let mut entry = table().find(args.at(base)).ok_or(UNKNOWN)?;
+    let mut entry = table().find_as(renames, args.at(base)).ok_or(UNKNOWN)?;
     if !entry.subcommands.is_empty() && argc > 1 {
         entry = table().find_sub(entry, args.at(base + 1)).ok_or(UNKNOWN)?;
     }
@@ -593,7 +601,7 @@ fn call_keys(args: &mut Args<'_>) -> Result<Vec<(usize, u32)>, CommandError> {
 
 /// COMMAND GETKEYS command [arg …]. Reply: the keys among the arguments.
 fn getkeys(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
-    let keys = call_keys(args)?;
+    let keys = call_keys(&ctx.engine.renames, args)?;
     ctx.reply().array(keys.len());
     for (at, _) in keys {
         ctx.reply().bulk(args.at(at));
@@ -603,7 +611,7 @@ fn getkeys(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErro
 
 /// COMMAND GETKEYSANDFLAGS command [arg …]. Reply: (key, flags) pairs.
 fn getkeysandflags(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
-    let keys = call_keys(args)?;
+    let keys = call_keys(&ctx.engine.renames, args)?;
     ctx.reply().array(keys.len());
     for (at, flags) in keys {
         ctx.reply().array(2);

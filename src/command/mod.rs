@@ -55,7 +55,7 @@ pub use args::Args;
 pub use context::Context;
 pub use error::CommandError;
 pub use row::*;
-pub use table::{CommandTable, Registered, Renamed, table};
+pub use table::{CommandTable, Registered, rename, table};
 
 /// The rows of all families, in no particular order.
 pub const FAMILIES: &[&[Command]] = &[

@@ -251,7 +251,7 @@ fn latency_histogram(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), C
         wanted.extend(table().all());
     }
     while !args.is_empty() {
-        let Some(entry) = table().find_full(args.bytes()?) else {
+        let Some(entry) = table().find_full(&ctx.engine.renames, args.bytes()?) else {
             continue;
         };
         if entry.subcommands.is_empty() {

@@ -1,10 +1,9 @@
 //! Look-up of commands by name. Built once for the process from [`FAMILIES`](super::FAMILIES).
 
-use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use super::{Command, FAMILIES};
-use crate::engine::CommandId;
+use crate::engine::{CommandId, Renames};
 
 /// Longest command name.
 const NAME_BYTES_MAX: usize = 32;
@@ -96,6 +95,37 @@ impl CommandTable {
         }
     }
 
+    /// A top-level command by the name that it has under `rename-command`.
+    #[inline]
+    pub fn find_as(&self, renames: &Renames, name: &[u8]) -> Option<&Registered> {
+        if renames.is_empty() {
+            return self.find(name);
+        }
+        match renames.meaning(name) {
+            Some(id) => id.map(|id| self.get(id)),
+            None => self.find(name),
+        }
+    }
+
+    /// The name by which a command is called, in upper case.
+    pub fn shown_name(&self, renames: &Renames, entry: &Registered) -> String {
+        match renames.new_name(entry.id) {
+            Some(name) => String::from_utf8_lossy(name).to_uppercase(),
+            None => entry.command.name.to_uppercase(),
+        }
+    }
+
+    /// Whether a command can be called under `rename-command`, by whatever name.
+    pub fn is_callable(&self, renames: &Renames, entry: &Registered) -> bool {
+        let top = entry.parent.map_or(entry, |id| self.get(id));
+        let own_name = top.command.name.as_bytes();
+        renames.is_empty()
+            || renames
+                .meaning(own_name)
+                .is_none_or(|id| id == Some(top.id))
+            || renames.new_name(top.id).is_some()
+    }
+
     /// A subcommand of `container` by name in any case.
     pub fn find_sub(&self, container: &Registered, name: &[u8]) -> Option<&Registered> {
         container
@@ -105,11 +135,12 @@ impl CommandTable {
             .find(|entry| entry.command.name.as_bytes().eq_ignore_ascii_case(name))
     }
 
-    /// Looks up "get" or "client|id", as ACL and COMMAND INFO name commands.
-    pub fn find_full(&self, name: &[u8]) -> Option<&Registered> {
+    /// Looks up "get" or "client|id", as ACL and COMMAND INFO name commands; what stands before the bar can be a new
+    /// name.
+    pub fn find_full(&self, renames: &Renames, name: &[u8]) -> Option<&Registered> {
         match name.iter().position(|&b| b == b'|') {
-            None => self.find(name),
-            Some(bar) => self.find_sub(self.find(&name[..bar])?, &name[bar + 1..]),
+            None => self.find_as(renames, name),
+            Some(bar) => self.find_sub(self.find_as(renames, &name[..bar])?, &name[bar + 1..]),
         }
     }
 
@@ -151,44 +182,18 @@ fn register(all: &mut Vec<Registered>, command: &'static Command) {
     }
 }
 
-/// Names by which `rename-command` lets commands be called instead of their own; empty for most servers.
-#[derive(Default)]
-pub struct Renamed {
-    by_name: HashMap<Vec<u8>, Option<CommandId>>,
-}
-
-impl Renamed {
-    /// Whether nothing is renamed.
-    #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.by_name.is_empty()
-    }
-
-    /// Gives `command` the name `to` instead of its own; an empty `to` removes it.
-    /// Errs when there is no such command or the new name is taken.
-    pub fn rename(&mut self, command: &[u8], to: &[u8]) -> Result<(), &'static str> {
-        let Some(entry) = table().find(command) else {
-            return Err("No such command in rename-command");
-        };
-        let (from, to) = (command.to_ascii_lowercase(), to.to_ascii_lowercase());
-        if !to.is_empty() {
-            let taken = match self.by_name.get(&to) {
-                Some(id) => id.is_some(),
-                None => table().find(&to).is_some(),
-            };
-            if taken {
-                return Err("Target command name already exists");
-            }
-            self.by_name.insert(to, Some(entry.id));
+/// Gives `command` the name `to` instead of its own; an empty `to` removes it.
+/// Errs when there is no such command or the new name is taken.
+pub fn rename(renames: &mut Renames, command: &[u8], to: &[u8]) -> Result<(), &'static str> {
+    let Some(entry) = table().find(command) else {
+        return Err("No such command in rename-command");
+    };
+    if !to.is_empty() {
+        if table().find_as(renames, to).is_some() {
+            return Err("Target command name already exists");
         }
-        self.by_name.entry(from).or_insert(None);
-        Ok(())
+        renames.name(to, Some(entry.id));
     }
-
-    /// What a name means under the renames: `None` when they say nothing about it.
-    pub fn find(&self, name: &[u8]) -> Option<Option<&'static Registered>> {
-        self.by_name
-            .get(&name.to_ascii_lowercase())
-            .map(|id| id.map(|id| table().get(id)))
-    }
+    renames.name(command, None);
+    Ok(())
 }

@@ -21,7 +21,7 @@ impl Machine {
     ) -> Flow {
         let reply_start = client.reply.buf.len();
         let was_replica = client.is(ClientFlags::REPLICA);
-        let meant = Machine::meant(found, &mut args);
+        let meant = self.meant(found, &mut args);
         let named = meant.as_ref().ok().copied();
         client.last_command = named.map(|entry| entry.id);
         if client.is(ClientFlags::REPLY_SKIP_NEXT) {
@@ -132,6 +132,7 @@ impl Machine {
     /// The command or subcommand that is asked for. Moves the cursor behind a subcommand's name.
     #[inline]
     fn meant(
+        &self,
         found: Option<&'static Registered>,
         args: &mut Args<'_>,
     ) -> Result<&'static Registered, CommandError> {
@@ -141,9 +142,10 @@ impl Machine {
         }
         let name = args.at(1);
         args.seek(2);
-        table()
-            .find_sub(entry, name)
-            .ok_or_else(|| CommandError::unknown_subcommand(entry.command.name, name))
+        table().find_sub(entry, name).ok_or_else(|| {
+            let shown = table().shown_name(&self.engine.renames, entry);
+            CommandError::unknown_subcommand(&shown, name)
+        })
     }
 
     /// Arity and guards.

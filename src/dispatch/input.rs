@@ -403,12 +403,7 @@ impl Machine {
     /// The row a name means on this server.
     #[inline]
     pub(super) fn find(&self, name: &[u8]) -> Option<&'static Registered> {
-        if !self.renamed.is_empty()
-            && let Some(meaning) = self.renamed.find(name)
-        {
-            return meaning;
-        }
-        table().find(name)
+        table().find_as(&self.engine.renames, name)
     }
 
     fn protocol_error(&mut self, client: &mut Client, error: ProtocolError, bytes: &[u8]) {

@@ -20,9 +20,9 @@ mod replication;
 pub mod running;
 mod transaction;
 
-use crate::command::{Registered, Renamed, table};
+use crate::command::{Registered, rename, table};
 use crate::config::Config;
-use crate::engine::{Action, Client, ClientFlags, Clock, Engine, Host, LinkId};
+use crate::engine::{Action, Client, ClientFlags, Clock, Engine, Host, LinkId, Renames};
 use crate::resp::parser::Range;
 
 /// What a link is, as the shell accepted it.
@@ -44,7 +44,6 @@ pub struct LinkFacts {
 pub struct Machine {
     /// The state commands see.
     pub engine: Engine,
-    renamed: Renamed,
     batch: input::Batch,
     round_start_ns: u64,
     /// When an attack was logged last.
@@ -64,11 +63,9 @@ pub struct Machine {
 impl Machine {
     /// A machine with an empty data set. Errs on a rename-command that cannot be carried out.
     pub fn new(config: Config, seed: u64, host: &mut dyn Host) -> Result<Machine, String> {
-        let mut renamed = Renamed::default();
-        for rename in &config.renames {
-            renamed
-                .rename(&rename.from, &rename.to)
-                .map_err(str::to_string)?;
+        let mut renames = Renames::default();
+        for wanted in &config.renames {
+            rename(&mut renames, &wanted.from, &wanted.to).map_err(str::to_string)?;
         }
         let mono_ns = host.monotonic_ns();
         let clock = Clock {
@@ -79,10 +76,10 @@ impl Machine {
             .find(b"exec")
             .ok_or("no EXEC in the command table")?;
         let mut engine = Engine::new(config, seed, clock);
+        engine.renames = renames;
         engine.stats.size_commands(table().all().len());
         Ok(Machine {
             engine,
-            renamed,
             batch: input::Batch::default(),
             round_start_ns: mono_ns,
             attack_logged_ms: None,

@@ -17,6 +17,7 @@ mod own_expires;
 mod pause;
 mod persistence;
 mod propagation;
+mod renames;
 mod replicate;
 mod shutdown;
 mod snapshot_cost;
@@ -36,6 +37,7 @@ pub use persistence::{
     Background, LoadResult, Loading, Persistence, SaveError, SaveJob, key_load_delay_ns,
 };
 pub use propagation::{Pending, encode_command};
+pub use renames::Renames;
 pub use replicate::SyncJob;
 pub use shutdown::Shutdown;
 pub use snapshot_cost::SnapshotCost;
@@ -121,6 +123,8 @@ pub struct Engine {
     pub closing: Vec<LinkId>,
     /// Links whose kept input may run again (unblocked, unpaused).
     pub ready: Vec<LinkId>,
+    /// `rename-command`.
+    pub renames: Renames,
     /// Links in MONITOR mode.
     pub monitors: Vec<LinkId>,
     /// Keys watched by WATCH.
@@ -208,6 +212,7 @@ impl Engine {
             dirty_links: Vec::new(),
             closing: Vec::new(),
             ready: Vec::new(),
+            renames: Renames::default(),
             monitors: Vec::new(),
             watched: Watched::default(),
             pause: Pause::default(),

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::logging;
-use crate::command::Renamed;
+use crate::command::rename;
 use crate::config::{Config, LoadError, OomScoreAdj, Supervised};
+use crate::engine::Renames;
 use crate::sys::{cpu, memory, process, title};
 
 /// What must be undone at the end.
@@ -141,11 +142,10 @@ pub fn show_title(config: &Config) {
 
 /// Whether every `rename-command` can be carried out.
 pub fn check_renames(config: &Config) -> Result<(), LoadError> {
-    let mut renamed = Renamed::default();
-    for rename in &config.renames {
-        renamed
-            .rename(&rename.from, &rename.to)
-            .map_err(|text| LoadError::at(rename.line.clone(), text))?;
+    let mut renames = Renames::default();
+    for wanted in &config.renames {
+        rename(&mut renames, &wanted.from, &wanted.to)
+            .map_err(|text| LoadError::at(wanted.line.clone(), text))?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! COMMAND INFO and COMMAND DOCS of every command, compared with redis-server 8's.
 
 use crate::harness::{Client, Peer, Server, Value};
+use crate::pair::Pair;
 
 /// Sets and maps in one order, as their order means nothing; a container's subcommands that Redis has too.
 fn settled(value: Value) -> Value {
@@ -217,4 +218,64 @@ fn keysizes_are_those_of_redis() {
         let info = |client: &mut Client| client.text("INFO keysizes");
         assert_eq!(info(&mut ours), info(&mut theirs), "after {command}");
     }
+}
+
+#[test]
+fn renamed_commands_are_told_by_their_new_names() {
+    let rename = [
+        "--rename-command",
+        "GET",
+        "G2",
+        "--rename-command",
+        "DEL",
+        "",
+        "--rename-command",
+        "CONFIG",
+        "Cfg",
+    ];
+    let Some(mut pair) = Pair::start(&rename) else {
+        return;
+    };
+    for line in [
+        "COMMAND INFO GET",
+        "COMMAND INFO G2",
+        "COMMAND INFO DEL",
+        "COMMAND INFO cfg|get",
+        "COMMAND INFO config|get",
+        "COMMAND GETKEYS GET a",
+        "COMMAND GETKEYS G2 a",
+        "COMMAND GETKEYS DEL a",
+        "COMMAND GETKEYSANDFLAGS G2 a",
+        "COMMAND GETKEYS CFG GET a",
+        "COMMAND LIST FILTERBY PATTERN del",
+        "COMMAND LIST FILTERBY PATTERN get",
+        "COMMAND LIST FILTERBY PATTERN G2",
+        "COMMAND DOCS get",
+        "COMMAND DOCS del",
+        "COMMAND DOCS config|get",
+        "CFG FOO",
+        "client foo",
+        "GET a",
+        "G2 a",
+        "LATENCY HISTOGRAM get",
+    ] {
+        pair.same(line);
+    }
+    let server = Server::start(&rename);
+    let (plain, mut client) = (Server::start(&[]), server.client());
+    let count = |client: &mut Client| client.text("COMMAND COUNT").parse::<usize>().unwrap();
+    assert_eq!(count(&mut client) + 1, count(&mut plain.client()));
+    for (line, has) in [
+        ("COMMAND", "get"),
+        ("COMMAND LIST", "get"),
+        ("COMMAND DOCS", "get"),
+    ] {
+        let text = client.text(line);
+        let names: Vec<&str> = text.split(['[', ',', ' ', ']', '{']).collect();
+        assert!(names.contains(&has), "{line}");
+        assert!(!text.contains("del, -2"), "{line}");
+    }
+    let listed = client.text("COMMAND LIST");
+    assert!(!listed.split(['[', ',', ' ', ']']).any(|name| name == "del"));
+    assert!(client.text("CFG HELP").starts_with("[CFG <subcommand>"));
 }
