@@ -385,6 +385,8 @@ fn populate(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErr
         Some(args.int_in(0, limit, CommandError::OutOfRange)? as usize)
     };
     let db = ctx.client.db;
+    // Nothing that a save point counts.
+    let dirty = ctx.engine.dirty;
     for number in 0..count {
         let name = [prefix, b":", number.to_string().as_bytes()].concat();
         let key = ctx.engine.keyspace.key(&name);
@@ -399,6 +401,7 @@ fn populate(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErr
         ctx.engine
             .changed(db, &name, EventClass::Generic, "populate");
     }
+    ctx.engine.dirty = dirty;
     ctx.replicate_nothing();
     ctx.reply().ok();
     Ok(())

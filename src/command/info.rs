@@ -146,6 +146,9 @@ fn server(ctx: &mut Context<'_>, out: &mut String) {
     field(out, "arch_bits", usize::BITS);
     field(out, "monotonic_clock", "POSIX clock_gettime");
     field(out, "multiplexing_api", process.multiplexing);
+    // Atomics are the language's; the version is what Redis tells that no GCC compiled.
+    field(out, "atomicvar_api", "rust-core");
+    field(out, "gcc_version", "0.0.0");
     field(out, "process_id", process.pid);
     field(out, "process_supervised", process.supervised);
     field(out, "run_id", &engine.run_id);
@@ -193,8 +196,9 @@ fn clients(ctx: &mut Context<'_>, out: &mut String) {
     let all = ctx.all_clients();
     let replicas = all.iter().filter(|c| c.is(ClientFlags::REPLICA)).count();
     let masters = all.iter().filter(|c| c.is(ClientFlags::MASTER)).count();
-    let largest_input = all.iter().map(|c| c.query.len()).max().unwrap_or(0);
-    let largest_output = all.iter().map(|c| c.unsent()).max().unwrap_or(0);
+    let (stats, now_s) = (&ctx.engine.stats, ctx.engine.now() / 1000);
+    let largest_input = stats.recent_input.largest(now_s);
+    let largest_output = stats.recent_output.largest(now_s);
     let blocked = all.iter().filter(|c| c.is(ClientFlags::BLOCKED)).count();
     let connected = all.len() - replicas - masters;
     field(out, "connected_clients", connected);

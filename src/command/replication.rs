@@ -517,6 +517,9 @@ pub(super) fn info(engine: &Engine, out: &mut String) {
             };
             field("slave_read_repl_offset", &read);
             field("slave_repl_offset", &offset);
+            // The stream behind a full synchronisation stays with the master until it can be applied.
+            field("replica_full_sync_buffer_size", &0);
+            field("replica_full_sync_buffer_peak", &0);
             if master.is_syncing() {
                 let (total, read) = master.transfer();
                 let total = total.unwrap_or(0);

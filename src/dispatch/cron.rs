@@ -161,13 +161,16 @@ impl Machine {
         }
     }
 
-    /// Gives back what the buffers of idle clients hold beyond their content, and what large arguments of others left.
-    /// Notes who has output, for [`Machine::check_output_limits`].
+    /// Notes how large the buffers of clients are, gives back what those of idle ones hold beyond their content, and
+    /// what large arguments of others left. Notes who has output, for [`Machine::check_output_limits`].
     fn shrink_buffers(&mut self) {
         let now = self.engine.now();
         let mut shrinks = 0;
         let unsent = &mut self.cron.unsent;
+        let stats = &mut self.engine.stats;
         self.engine.clients.visit_some(|client| {
+            stats.recent_input.note(now / 1000, client.query.capacity());
+            stats.recent_output.note(now / 1000, client.unsent());
             if client.unsent() > 0 || client.soft_limit_since_ms != 0 {
                 unsent.push(client.link);
             }
@@ -186,7 +189,7 @@ impl Machine {
                 shrinks += 1;
             }
         });
-        self.engine.stats.reply_buffer_shrinks += shrinks;
+        stats.reply_buffer_shrinks += shrinks;
     }
 
     /// Holds the output of clients against its limits, as their commands do: a client that only waits sends none, and

@@ -60,6 +60,7 @@ impl Machine {
             bytes: 0,
             ..Loading::default()
         });
+        self.engine.note_loaded(0, 0);
         let now = self.engine.now();
         let keyspace = self.engine.keyspace.detached(now);
         self.load = Some(Box::new(Load {
@@ -133,7 +134,9 @@ impl Machine {
             {
                 Ok(applied) => {
                     load.applied = applied;
-                    self.engine.keys_loaded(load.loader.loaded().seen() - keys);
+                    let loaded = load.loader.loaded();
+                    self.engine.note_loaded(loaded.keys, loaded.expired);
+                    self.engine.keys_loaded(loaded.seen() - keys);
                     if self.engine.load_held_until_ns().is_some() {
                         return false;
                     }

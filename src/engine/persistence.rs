@@ -112,15 +112,13 @@ pub struct Persistence {
     pub last_save_s: i64,
     /// The last background save failed: writes may be refused.
     pub last_failed: bool,
-    /// Saves since the start.
-    pub saves: u64,
     /// Seconds that the last background save took; none yet: -1.
     pub last_seconds: i64,
     /// The most bytes that the last background save's snapshot kept.
     pub last_copied_bytes: u64,
-    /// Keys that the last load dropped as due.
+    /// Keys that the last load, or the one that runs, dropped as due.
     pub last_load_expired: u64,
-    /// Keys that the last load stored.
+    /// Keys that it stored.
     pub last_load_keys: u64,
     last_attempt_s: i64,
     /// `Engine::dirty` at the last save.
@@ -263,6 +261,7 @@ impl Engine {
         let started_s = self.now() / 1000;
         self.persistence.jobs += 1;
         self.persistence.last_attempt_s = started_s;
+        self.stats.rdb_saves += 1;
         self.persistence.background = Some(Background {
             id: self.persistence.jobs,
             started_s,
@@ -312,7 +311,6 @@ impl Engine {
                 persistence.dirty_at_save = persistence.dirty_at_save.max(background.dirty);
                 persistence.last_save_s = now_s;
                 persistence.last_failed = false;
-                persistence.saves += 1;
             }
             Err(SaveError::Cancelled) => log::warn!("Background saving cancelled"),
             Err(SaveError::Failed(_)) => {
@@ -341,11 +339,11 @@ impl Engine {
 
     /// A save in the foreground has ended.
     pub fn foreground_save_ended(&mut self, result: &Result<Written, SaveError>) {
+        self.stats.rdb_saves += 1;
         if result.is_ok() {
             self.persistence.dirty_at_save = self.dirty;
             self.persistence.last_save_s = self.now() / 1000;
             self.persistence.last_failed = false;
-            self.persistence.saves += 1;
         }
     }
 
@@ -410,10 +408,15 @@ impl Engine {
         };
         let (keys, expired) = (loaded.keys, loaded.expired);
         log::info!("Done loading RDB, keys loaded: {keys}, keys expired: {expired}{empty}.");
-        self.persistence.last_load_keys = loaded.keys;
-        self.persistence.last_load_expired = loaded.expired;
+        self.note_loaded(loaded.keys, loaded.expired);
         self.nothing_unsaved();
         self.touch_all_watched();
+    }
+
+    /// How many keys the load that runs has stored, and left out as due, so far.
+    pub fn note_loaded(&mut self, keys: u64, expired: u64) {
+        self.persistence.last_load_keys = keys;
+        self.persistence.last_load_expired = expired;
     }
 
     /// So many keys were loaded: with key-load-delay the load waits before it takes the next ones, while the loop
@@ -486,7 +489,7 @@ impl Engine {
                 persistence.last_seconds.to_string(),
             ),
             ("rdb_current_bgsave_time_sec", elapsed.to_string()),
-            ("rdb_saves", persistence.saves.to_string()),
+            ("rdb_saves", self.stats.rdb_saves.to_string()),
             (
                 "rdb_last_cow_size",
                 persistence.last_copied_bytes.to_string(),

@@ -162,6 +162,7 @@ impl Shell {
                 .map_err(|error| error.to_string())?;
         }
         shell.machine.engine.start_replication();
+        shell.machine.engine.startup_memory = shell.host.used_memory();
         Ok(shell)
     }
 

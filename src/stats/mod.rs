@@ -8,12 +8,14 @@ mod errors;
 mod histogram;
 mod latency;
 mod rate;
+mod recent;
 mod slowlog;
 
 pub use errors::Errors;
 pub use histogram::Histogram;
 pub use latency::{Event, Latency, Sample};
 pub use rate::Rate;
+pub use recent::RecentPeak;
 pub use slowlog::{SlowEntry, SlowLog};
 
 /// What is known of one command.
@@ -77,6 +79,7 @@ pub struct Totals {
     pub sync_partial_ok: u64,
     pub sync_partial_err: u64,
     pub snapshots: u64,
+    pub rdb_saves: u64,
     pub reads_processed: u64,
     pub writes_processed: u64,
     pub unexpected_error_replies: u64,
@@ -125,6 +128,10 @@ pub struct Stats {
     pub freed_before_reset: u64,
     /// Rates of the last 1.6 seconds.
     pub rates: Rates,
+    /// The largest input buffer of a client, bytes.
+    pub recent_input: RecentPeak,
+    /// The most output that waited for a client, bytes.
+    pub recent_output: RecentPeak,
     /// Error replies by code.
     pub errors: Errors,
     /// SLOWLOG.
@@ -145,6 +152,8 @@ impl Default for Stats {
             totals: Totals::default(),
             freed_before_reset: 0,
             rates: Rates::default(),
+            recent_input: RecentPeak::default(),
+            recent_output: RecentPeak::default(),
             errors: Errors::default(),
             slowlog: SlowLog::default(),
             latency: Latency::default(),

@@ -272,3 +272,31 @@ fn client_list_tells_the_command_that_was_asked_for() {
         told
     });
 }
+
+#[test]
+fn large_buffers_are_told_for_a_while() {
+    let server = Server::start(&[]);
+    let (mut client, mut slow) = (server.client(), server.client());
+    let startup: u64 = client
+        .info("memory", "used_memory_startup")
+        .parse()
+        .unwrap();
+    let used: u64 = client.info("memory", "used_memory").parse().unwrap();
+    assert!(0 < startup && startup <= used, "{startup} {used}");
+    let value = vec![b'x'; 3_000_000];
+    slow.call(&[b"SET".as_slice(), b"a", &value]);
+    let figure = |client: &mut Client, name: &str| -> usize {
+        client.info("clients", name).parse().unwrap()
+    };
+    let mut largest = |name: &str| {
+        wait_until("it is seen", || figure(&mut client, name) > 0);
+        figure(&mut client, name)
+    };
+    // What is left of the buffer when the command has run.
+    let input = largest("client_recent_max_input_buffer");
+    assert!(input < 4_000_000, "{input}");
+    // Nobody reads.
+    (0..20).for_each(|_| slow.send(b"GET a\r\n"));
+    let output = largest("client_recent_max_output_buffer");
+    assert!((1_000_000..70_000_000).contains(&output), "{output}");
+}

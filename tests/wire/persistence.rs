@@ -205,6 +205,7 @@ fn save_points_shutdown_and_a_crash() {
     client.text("MSET a 1 b 2 c 3 d 4");
     wait_until("the save point saves", || {
         client.info("persistence", "rdb_saves") == "1"
+            && client.info("persistence", "rdb_bgsave_in_progress") == "0"
     });
     assert_ne!(client.text("LASTSAVE"), started);
     assert!(server.log().contains("3 changes in 1 seconds. Saving..."));
@@ -422,4 +423,51 @@ fn a_running_save_is_stopped_by_shutdown_and_by_flushall() {
     server.kill();
     server.restart(&["--save", "3600 1"]);
     assert_eq!(server.client().text("DBSIZE"), "0");
+}
+
+#[test]
+fn figures_of_saves_and_loads() {
+    let args = [
+        "--enable-debug-command",
+        "yes",
+        "--enable-protected-configs",
+        "yes",
+    ];
+    let server = Server::start(&args);
+    let mut client = server.client();
+    client.text("DEBUG POPULATE 1000");
+    assert_eq!(
+        client.info("persistence", "rdb_changes_since_last_save"),
+        "0"
+    );
+    // Saves count when they begin, and until CONFIG RESETSTAT.
+    client.text("SAVE");
+    std::fs::create_dir(server.dir().join("x.rdb")).unwrap();
+    client.text("CONFIG SET dbfilename x.rdb");
+    assert!(client.text("SAVE").starts_with("(error)"));
+    assert_eq!(client.info("persistence", "rdb_saves"), "2");
+    client.text("BGSAVE");
+    assert_eq!(client.info("persistence", "rdb_saves"), "3");
+    client.text("CONFIG RESETSTAT");
+    assert_eq!(client.info("persistence", "rdb_saves"), "0");
+    wait_until("it has failed", || {
+        client.info("persistence", "rdb_last_bgsave_status") == "err"
+    });
+    client.text("CONFIG SET dbfilename y.rdb key-load-delay 2000");
+    // Keys count while they are loaded.
+    let mut other = server.client();
+    other.send(b"DEBUG RELOAD\r\n");
+    let mut seen = 0;
+    wait_until("some are loaded", || {
+        let loaded = client.info("persistence", "rdb_last_load_keys_loaded");
+        seen = loaded.parse().unwrap();
+        client.info("persistence", "loading") == "1" && seen > 0
+    });
+    assert!(seen < 1000, "{seen}");
+    client.text("CONFIG SET key-load-delay 0");
+    assert_eq!(other.read().to_string(), "OK");
+    assert_eq!(
+        client.info("persistence", "rdb_last_load_keys_loaded"),
+        "1000"
+    );
 }
