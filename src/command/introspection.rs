@@ -137,7 +137,7 @@ fn info(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
     while !args.is_empty() {
         match table().find_full(&ctx.engine.renames, args.bytes()?) {
             Some(entry) => reply_info(ctx.reply(), entry),
-            None => ctx.reply().null_array(),
+            None => ctx.reply().null(),
         }
     }
     Ok(())
