@@ -260,7 +260,6 @@ impl Machine {
         }
         self.engine.propagation_replaced = false;
         let view = args.clone();
-        client.last_command = Some(entry.id);
         client.commands += 1;
         let probe = match entry.command.is(WRITE) {
             true => self.engine.snapshot_cost.write_begins(host),

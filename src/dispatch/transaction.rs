@@ -70,7 +70,6 @@ impl Machine {
             // Behind the commands it ran.
             self.feed_monitors(client, self.exec, &args);
         }
-        client.last_command = Some(self.exec.id);
         client.commands += 1;
         let end_ns = host.monotonic_ns();
         let taken_ns = end_ns.saturating_sub(start_ns);

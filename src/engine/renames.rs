@@ -1,37 +1,45 @@
 //! Names by which `rename-command` lets commands be called instead of their own; none for most servers.
 
-use std::collections::HashMap;
-
 use super::CommandId;
 
-/// What names mean beside, or instead of, what the command table says. Names are kept in lower case.
+/// What names mean beside, or instead of, what the command table says. They are few: a look-up compares them in turn,
+/// without a copy of the name.
 #[derive(Default)]
 pub struct Renames {
-    by_name: HashMap<Vec<u8>, Option<CommandId>>,
+    meanings: Vec<(Vec<u8>, Option<CommandId>)>,
 }
 
 impl Renames {
     /// Whether nothing is renamed.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.by_name.is_empty()
+        self.meanings.is_empty()
     }
 
     /// Lets a name mean a command, or none unless it means one already.
     pub fn name(&mut self, name: &[u8], command: Option<CommandId>) {
-        let place = self.by_name.entry(name.to_ascii_lowercase()).or_default();
-        *place = command.or(*place);
+        match self
+            .meanings
+            .iter_mut()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+        {
+            Some((_, meaning)) => *meaning = command.or(*meaning),
+            None => self.meanings.push((name.to_ascii_lowercase(), command)),
+        }
     }
 
     /// What a name means: `None` when the renames say nothing about it, `Some(None)` when it means nothing.
     pub fn meaning(&self, name: &[u8]) -> Option<Option<CommandId>> {
-        self.by_name.get(&name.to_ascii_lowercase()).copied()
+        let mut meanings = self.meanings.iter();
+        meanings
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, meaning)| *meaning)
     }
 
-    /// A command's new name, if it has one.
+    /// A command's new name, in lower case, if it has one.
     pub fn new_name(&self, command: CommandId) -> Option<&[u8]> {
-        let mut names = self.by_name.iter();
-        let found = names.find(|(_, meaning)| **meaning == Some(command));
+        let mut meanings = self.meanings.iter();
+        let found = meanings.find(|(_, meaning)| *meaning == Some(command));
         found.map(|(name, _)| name.as_slice())
     }
 }

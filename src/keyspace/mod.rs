@@ -382,8 +382,8 @@ impl Keyspace {
         true
     }
 
-    /// Moves the value, deadline included, to another key or database, whatever is there: a new key to LRU and LFU. False when there is no such
-    /// key. O(1) for large values.
+    /// Moves the value, deadline included, to another key or database, whatever is there: a new key to LRU and LFU.
+    /// False when there is no such key. O(1) for large values.
     pub fn rename(&mut self, db: usize, from: Key<'_>, to_db: usize, to: Key<'_>) -> bool {
         if db == to_db && from.bytes == to.bytes {
             return self.find(db, from).is_some();
