@@ -8,6 +8,7 @@ use super::*;
 use crate::base::time::UnixMs;
 use crate::engine::EventClass;
 use crate::keyspace::{Key, Ttl};
+use crate::types::times::DEADLINE_MAX;
 use crate::types::{HashMut, HashView, Kind};
 
 const EXPIRE_SYNTAX: [&str; 4] = [
@@ -164,6 +165,7 @@ fn take_fields(args: &mut Args<'_>, no_count: CommandError) -> Result<usize, Com
 }
 
 /// A deadline in units of `scale` milliseconds from `base` on; never 0, which stands for none where fields are packed.
+/// From a master any is taken, the furthest as the last that there is: Valkey's may be beyond those of Redis.
 /// Errors: not an integer, negative, out of range.
 fn deadline(
     ctx: &Context<'_>,
@@ -178,6 +180,9 @@ fn deadline(
     let at = number
         .checked_mul(scale)
         .and_then(|ms| ms.checked_add(base));
+    if ctx.client.must_obey() {
+        return Ok(at.unwrap_or(DEADLINE_MAX).clamp(1, DEADLINE_MAX));
+    }
     at.filter(|at| *at <= EXPIRE_TIME_MAX)
         .map(|at| at.max(1))
         .ok_or(CommandError::InvalidExpire(&ctx.command.full_name))
@@ -356,6 +361,9 @@ fn hpersist(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErr
     let key = args.key()?;
     check_kind(ctx, key)?;
     let count = take_fields(args, COUNT_POSITIVE)?;
+    // The replicas hide nothing from this command: what is due must be gone there before it.
+    ctx.engine
+        .drop_due_fields(ctx.client, key, true, fields(args, 1));
     let (limits, now) = (limits(ctx), ctx.engine.hides_before(ctx.client));
     let body = ctx.engine.body(ctx.client, key, Kind::Hash)?;
     let reply = &mut ctx.client.reply;

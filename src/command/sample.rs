@@ -41,10 +41,11 @@ pub(super) fn count(args: &mut Args<'_>) -> Result<i64, CommandError> {
     }
 }
 
-/// How many elements [`each`] gives for a count.
+/// How many elements [`each`] gives for a count: none of an empty collection (a hash all of whose fields are hidden).
 pub(super) fn len_of(source: &impl Source, count: i64) -> usize {
     match usize::try_from(count) {
         Ok(count) => count.min(source.len()),
+        Err(_) if source.len() == 0 => 0,
         Err(_) => count.unsigned_abs() as usize,
     }
 }

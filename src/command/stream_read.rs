@@ -204,8 +204,11 @@ fn push_streams(reply: &mut Reply, count: usize) {
 fn xread(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let options = ReadOptions::parse(ctx, args, false)?;
     let keys = options.keys.clone();
-    // For each key the id to read behind; none where nothing is.
-    let mut starts = Vec::with_capacity(keys.len());
+    // For each key the id to read behind, and where to begin; none where nothing is.
+    let (mut behind, mut starts) = (
+        Vec::with_capacity(keys.len()),
+        Vec::with_capacity(keys.len()),
+    );
     for at in keys.clone() {
         let key = args.key_at(at);
         let found = ctx.engine.read_kind(ctx.client, key, Kind::Stream)?;
@@ -224,11 +227,20 @@ fn xread(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError>
             word => strict_id(word)?,
         };
         let serves = stream.is_some_and(|stream| stream.last_live_id() > id);
+        behind.push(id);
         starts.push(id.next().filter(|_| serves));
     }
     let served = starts.iter().flatten().count();
     if served == 0 {
-        return wait_for_entries(ctx, args, &options);
+        // A `$` is what is last now, not when the command is run again.
+        let behind: Vec<_> = behind.into_iter().map(StreamId::text).collect();
+        let mut words: Vec<&[u8]> = args.iter().collect();
+        for (word, id) in words[keys.end..].iter_mut().zip(&behind) {
+            if *word == b"$" {
+                *word = id.as_bytes();
+            }
+        }
+        return wait_for_entries(ctx, args, &words, &options);
     }
     let most = ctx.reply_bytes_max();
     let reply = &mut ctx.client.reply;
@@ -248,24 +260,14 @@ fn xread(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError>
     Ok(())
 }
 
-/// Nothing to read: waits if that is wanted, or answers null.
+/// Nothing to read: waits if that is wanted, to run `words` again, or answers null.
 fn wait_for_entries(
     ctx: &mut Context<'_>,
     args: &Args<'_>,
+    words: &[&[u8]],
     options: &ReadOptions<'_>,
 ) -> Result<(), CommandError> {
     if let Some(deadline_ms) = options.deadline_ms {
-        // A `$` is what is last now, not when the command is run again.
-        let mut words: Vec<Vec<u8>> = args.iter().map(<[u8]>::to_vec).collect();
-        for at in options.keys.clone() {
-            let word = &mut words[at + options.keys.len()];
-            if word == b"$" {
-                let found = ctx.engine.keyspace.find(ctx.client.db, args.key_at(at));
-                let last = found.map_or(StreamId::MIN, |entry| Stream::of(entry).meta().last_id);
-                *word = last.text().as_bytes().to_vec();
-            }
-        }
-        let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
         let retry_ms = retry_ms(ctx, args, options);
         let want = Want {
             kind: Kind::Stream,
@@ -273,7 +275,7 @@ fn wait_for_entries(
             claims: options.claim_idle_ms.is_some(),
             timed: retry_ms > 0,
         };
-        if ctx.wait(&words, options.keys.clone(), want, deadline_ms, retry_ms) {
+        if ctx.wait(words, options.keys.clone(), want, deadline_ms, retry_ms) {
             return Ok(());
         }
     }
@@ -331,7 +333,8 @@ fn xreadgroup(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandE
         served += usize::from(serve_group(ctx, args.key_at(at), start, &options)?);
     }
     if served == 0 {
-        return wait_for_entries(ctx, args, &options);
+        let words: Vec<&[u8]> = args.iter().collect();
+        return wait_for_entries(ctx, args, &words, &options);
     }
     match ctx.reply().is_resp3() {
         true => ctx.reply().end_map(mark, served),

@@ -78,10 +78,8 @@ impl Engine {
     /// Whether a hash has a due field that a client's access deletes.
     #[cold]
     fn may_drop_fields(&self, client: &Client, key: Key<'_>, writes: bool) -> bool {
-        if client.must_obey()
-            || (self.is_replica() && !writes)
-            || self.pause.stops_expiry(self.clock.mono_ms())
-        {
+        let stays = self.is_replica() || self.pause.stops_expiry(self.clock.mono_ms());
+        if client.must_obey() || (stays && !writes) {
             return false;
         }
         let found = self.keyspace.find(client.db, key);

@@ -500,8 +500,9 @@ impl Engine {
         if client.must_obey() {
             return false;
         }
-        let waits_for_master = self.is_replica() && !writes;
-        if !waits_for_master && !self.pause.stops_expiry(self.clock.mono_ms()) {
+        let stays = self.is_replica() || self.pause.stops_expiry(self.clock.mono_ms());
+        // A write that runs under a pause is of the transaction that began it: it needs the place.
+        if writes || !stays {
             self.expire(db, key);
         }
         true

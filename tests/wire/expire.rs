@@ -223,3 +223,46 @@ fn expiretime_rounds_at_the_limit_too() {
         pair.same("PEXPIRETIME a");
     }
 }
+
+/// A transaction that begins a pause goes on writing: what is due makes place for it.
+#[test]
+fn writes_behind_a_pause_of_their_own_transaction() {
+    let server = Server::start(&["--enable-debug-command", "yes"]);
+    let mut client = server.client();
+    client.text("DEBUG SET-ACTIVE-EXPIRE 0");
+    for (maker, write, read, expected) in [
+        ("SET k x", "HSET k f v", "HGETALL k", "[1, [f, v]]"),
+        ("SET k x", "INCR k", "GET k", "[1, 1]"),
+        ("RPUSH k a", "SETRANGE k 3 b", "STRLEN k", "[4, 4]"),
+        ("SADD k 1", "SETBIT k 1 1", "STRLEN k", "[0, 1]"),
+        (
+            "HSET k f v",
+            "BITFIELD k SET u8 0 1",
+            "STRLEN k",
+            "[[0], 1]",
+        ),
+        ("XADD k 1-0 f v", "APPEND k abc", "GET k", "[3, abc]"),
+        (
+            "HSETEX k PX 1 FIELDS 1 f v",
+            "LPUSH k a",
+            "LRANGE k 0 -1",
+            "[1, [a]]",
+        ),
+    ] {
+        client.text(maker);
+        client.text("PEXPIRE k 1");
+        std::thread::sleep(Duration::from_millis(5));
+        client.text("MULTI");
+        for line in ["CLIENT PAUSE 60000 WRITE", write, read] {
+            assert_eq!(client.text(line), "QUEUED");
+        }
+        assert_eq!(
+            client.text("EXEC"),
+            expected.replacen('[', "[OK, ", 1),
+            "{maker}, {write}"
+        );
+        client.text("CLIENT UNPAUSE");
+        assert_eq!(client.text("TTL k"), "-1", "{maker}, {write}");
+        client.text("DEL k");
+    }
+}

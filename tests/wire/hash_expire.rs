@@ -553,3 +553,90 @@ fn a_deadline_of_0_is_a_deadline() {
     assert_eq!(client.text("HGETALL h"), "[a, 1, c, 3]");
     assert_eq!(client.text("HKEYS h"), "[a, c]");
 }
+
+/// Of a hash all of whose fields are due, and not yet deleted by the primary, a replica draws none; a deadline that is
+/// taken off the others does not bring them back.
+#[test]
+fn due_fields_of_a_replica_stay_hidden() {
+    let primary = Server::start(&[
+        "--enable-debug-command",
+        "yes",
+        "--repl-diskless-sync-delay",
+        "0",
+    ]);
+    let mut client = primary.client();
+    client.text("DEBUG SET-ACTIVE-EXPIRE 0");
+    let replica = Server::start(&[]);
+    let mut reader = replica.client();
+    reader.text(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
+    wait_until("the sync", || {
+        reader.info("replication", "master_link_status") == "up"
+    });
+    for fields in [2, 300] {
+        let pairs: Vec<_> = (0..fields).map(|field| format!("f{field} v")).collect();
+        client.text(&format!(
+            "HSETEX all{fields} PX 1 FIELDS {fields} {}",
+            pairs.join(" ")
+        ));
+        client.text(&format!(
+            "HSETEX most{fields} PX 1 FIELDS {fields} {}",
+            pairs.join(" ")
+        ));
+        client.text(&format!("HSETEX most{fields} PX 1000000 FIELDS 1 stays v"));
+        client.text("WAIT 1 5000");
+        std::thread::sleep(Duration::from_millis(5));
+        for count in ["-3", "3", "-3 WITHVALUES", "3 WITHVALUES"] {
+            assert_eq!(
+                reader.text(&format!("HRANDFIELD all{fields} {count}")),
+                "[]"
+            );
+        }
+        assert_eq!(reader.text(&format!("HRANDFIELD all{fields}")), "(nil)");
+        assert_eq!(
+            reader.text(&format!("HRANDFIELD most{fields} -2")),
+            "[stays, stays]"
+        );
+        let taken = client.text(&format!("HPERSIST most{fields} FIELDS 3 f0 stays f1"));
+        assert_eq!(taken, "[-2, 1, -2]");
+        client.text("WAIT 1 5000");
+        reader.text("REPLICAOF NO ONE");
+        for one in [&mut client, &mut reader] {
+            assert_eq!(
+                one.text(&format!("HGETALL most{fields}")),
+                "[stays, v]",
+                "{fields}"
+            );
+        }
+        assert_eq!(
+            reader.text(&format!("HMGET most{fields} f0 f1")),
+            "[(nil), (nil)]"
+        );
+        reader.text(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
+        wait_until("the sync", || {
+            reader.info("replication", "master_link_status") == "up"
+        });
+    }
+}
+
+/// Valkey takes deadlines beyond those of Redis: they come as the last that there is.
+#[test]
+fn far_deadlines_of_a_primary_are_taken() {
+    let Some(primary) = Peer::Valkey.start(&["--repl-diskless-sync-delay", "0"]) else {
+        return;
+    };
+    let (mut client, replica) = (primary.client(), Server::start(&[]));
+    client.text("HSET h a 1 b 2 c 3");
+    client.text(&format!("HPEXPIREAT h {} FIELDS 1 a", i64::MAX));
+    let mut reader = replica.client();
+    reader.text(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
+    wait_until("the sync", || {
+        reader.info("replication", "master_link_status") == "up"
+    });
+    client.text(&format!("HPEXPIREAT h {} FIELDS 1 b", 1_i64 << 50));
+    client.text("WAIT 1 5000");
+    let last = (1_i64 << 48) - 1;
+    wait_until("the deadline", || {
+        reader.text("HPEXPIRETIME h FIELDS 3 a b c") == format!("[{last}, {last}, -1]")
+    });
+    assert_eq!(reader.text("HMGET h a b c"), "[1, 2, 3]");
+}

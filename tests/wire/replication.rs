@@ -1274,3 +1274,75 @@ fn waiting_clients_are_served_by_a_full_sync() {
     let reply = waiting.read();
     assert!(matches!(reply, Value::Array(_)), "{reply:?}");
 }
+
+/// What reads of a key `K` a replica answers.
+const READS: &str = "GET K|STRLEN K|GETRANGE K 0 -1|MGET K K|LCS K string|LCS string K|GETBIT K 1|BITCOUNT K|BITPOS K 1|\
+    BITFIELD_RO K GET u8 0|DIGEST K|TYPE K|TTL K|PTTL K|EXPIRETIME K|PEXPIRETIME K|EXISTS K|TOUCH K|DUMP K|\
+    OBJECT ENCODING K|OBJECT IDLETIME K|OBJECT REFCOUNT K|MEMORY USAGE K|LLEN K|LRANGE K 0 -1|LINDEX K 0|LPOS K a|\
+    SCARD K|SMEMBERS K|SISMEMBER K a|SMISMEMBER K a b|SRANDMEMBER K|SRANDMEMBER K 3|SRANDMEMBER K -3|SINTER K set|\
+    SINTER set K|SUNION K K|SDIFF K set|SINTERCARD 2 K set|SUNIONCARD 1 K|SDIFFCARD 1 K|SSCAN K 0|HGET K f|HMGET K f g|\
+    HGETALL K|HKEYS K|HVALS K|HLEN K|HEXISTS K f|HSTRLEN K f|HRANDFIELD K|HRANDFIELD K 3 WITHVALUES|HRANDFIELD K -3|\
+    HSCAN K 0|HTTL K FIELDS 1 f|HPEXPIRETIME K FIELDS 1 f|ZCARD K|ZRANGE K 0 -1|ZSCORE K a|ZMSCORE K a|ZRANK K a|\
+    ZREVRANK K a|ZCOUNT K -inf +inf|ZLEXCOUNT K - +|ZRANGEBYSCORE K -inf +inf|ZRANGEBYLEX K - +|ZRANDMEMBER K|\
+    ZRANDMEMBER K 3|ZRANDMEMBER K -3|ZSCAN K 0|ZINTER 2 K zset|ZUNION 1 K|ZDIFF 1 K|ZINTERCARD 2 K zset|GEOPOS K a|\
+    GEODIST K a b|GEOHASH K a|GEOSEARCH K FROMLONLAT 1 1 BYRADIUS 1 km|GEORADIUS_RO K 1 1 1 km|SORT_RO K|SORT_RO K ALPHA|\
+    SORT_RO list BY K|SORT_RO list GET K ALPHA|SORT_RO list BY K->f GET K->f ALPHA|XLEN K|XRANGE K - +|XREVRANGE K + -|\
+    XREAD STREAMS K 0|XREAD STREAMS K $|XREAD STREAMS K +|XREAD BLOCK 1 STREAMS K 0|XREAD BLOCK 1 STREAMS K $|\
+    XREAD BLOCK 1 STREAMS K +|XREAD BLOCK 1 STREAMS stream K $ $|XPENDING K g|XPENDING K g - + 5|XINFO STREAM K|\
+    XINFO STREAM K FULL|XINFO GROUPS K|XINFO CONSUMERS K g|PFCOUNT K|PFCOUNT K hll";
+
+/// A key that is due but not yet deleted by the primary is none to who reads, whatever its type and the command.
+#[test]
+fn due_keys_that_the_primary_has_not_deleted_are_none() {
+    let (source, replica) = (start(), start());
+    let mut primary = source.client();
+    primary.text("DEBUG SET-ACTIVE-EXPIRE 0");
+    let fields: Vec<_> = (0..300).map(|field| format!("f{field} v")).collect();
+    let members: Vec<_> = (0..300).map(|member| member.to_string()).collect();
+    let makers = [
+        "SET K abc".to_owned(),
+        "SET K 5".to_owned(),
+        "RPUSH K 1 2".to_owned(),
+        "SADD K a b".to_owned(),
+        format!("SADD K {}", members.join(" ")),
+        "HSET K f v".to_owned(),
+        format!("HSET K {}", fields.join(" ")),
+        "ZADD K 1 a 2 b".to_owned(),
+        "XADD K 1-0 f v".to_owned(),
+        "PFADD K a".to_owned(),
+    ];
+    for line in [
+        "SET string abc",
+        "RPUSH list a",
+        "SADD set a b",
+        "ZADD zset 1 a",
+        "XADD stream 1-0 f v",
+        "PFADD hll a",
+    ] {
+        primary.text(line);
+    }
+    for (at, maker) in makers.iter().enumerate() {
+        primary.text(&maker.replace('K', &format!("due:{at}")));
+        primary.text(&format!("PEXPIRE due:{at} 1"));
+    }
+    follow(&replica, &source);
+    let mut client = replica.client();
+    assert_eq!(client.text("DBSIZE"), (6 + makers.len()).to_string());
+    for at in 0..makers.len() {
+        wait_until("the key is due", || {
+            client.text(&format!("EXISTS due:{at}")) == "0"
+        });
+        for read in READS.split('|') {
+            let of = |key: &str| {
+                let words = read.split_whitespace().map(|word| match word {
+                    "K" => key.to_owned(),
+                    word => word.replace("K->", &format!("{key}->")),
+                });
+                words.collect::<Vec<_>>().join(" ")
+            };
+            let key = format!("due:{at}");
+            let there = client.text(&of(&key)).replace(&key, "none");
+            assert_eq!(there, client.text(&of("none")), "{read} of {}", makers[at]);
+        }
+    }
+}

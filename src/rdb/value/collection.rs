@@ -161,11 +161,11 @@ impl State {
 /// What stands for no deadline in VALKEY's form.
 const NO_DEADLINE: i64 = -1;
 
-/// A field's deadline in milliseconds; `none` is not one.
+/// A field's deadline in milliseconds, the furthest as the last that there is; `none` is not one.
 fn deadline_of(deadline: i64, none: i64) -> Result<Option<UnixMs>, Stop> {
     match deadline {
         deadline if deadline == none => Ok(None),
-        1..=DEADLINE_MAX => Ok(Some(deadline)),
+        1.. => Ok(Some(deadline.min(DEADLINE_MAX))),
         _ => Err(RdbErrorKind::Value("a field's deadline is out of range").into()),
     }
 }
