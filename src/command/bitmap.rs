@@ -2,6 +2,7 @@
 //! Source: the documentation of Redis and the replies of redis-server 8.0; BITOP's DIFF, DIFF1, ANDOR and ONE as
 //! Redis 8.2 documents them.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use super::string::{make_raw, string_of};
@@ -297,7 +298,7 @@ fn bitpos(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError
 
 /// BITOP AND | OR | XOR | NOT | DIFF | DIFF1 | ANDOR | ONE destkey key [key …]. Reply: bytes of the result, which is as
 /// long as the longest source; an empty one deletes `destkey`. Errors: syntax error, number of sources, WRONGTYPE.
-/// O(bytes of all sources).
+/// Propagates: itself, or what a server before Redis 8.2 understands. O(bytes of all sources).
 fn bitop(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let operation = take_operation(args)?;
     let target = args.key()?;
@@ -313,6 +314,13 @@ fn bitop(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError>
     }
     let db = ctx.client.db;
     let (value, len) = combined(ctx, operation, &sources);
+    // Told as a command that servers before Redis 8.2 know.
+    let told = match operation {
+        Operation::And | Operation::Or | Operation::Xor | Operation::Not => false,
+        Operation::Diff | Operation::Diff1 | Operation::AndOr | Operation::One => {
+            ctx.engine.propagates()
+        }
+    };
     if len > 0 {
         ctx.engine.overwrite(ctx.client, target);
         if ctx
@@ -323,9 +331,15 @@ fn bitop(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError>
             ctx.created(db, target.bytes);
         }
         ctx.changed(target.bytes, EventClass::String, "set");
+        if told {
+            ctx.replicate_as(&[b"SET", target.bytes, &value.bytes()]);
+        }
     } else if ctx.write(target).is_some() {
         ctx.engine.keyspace.remove(db, target);
         ctx.changed(target.bytes, EventClass::Generic, "del");
+        if told {
+            ctx.replicate_as(&[b"DEL", target.bytes]);
+        }
     }
     ctx.reply().int(len as i64);
     Ok(())
@@ -376,6 +390,16 @@ impl Combined {
         match self {
             Combined::Block(bytes) => Value::raw(bytes, true),
             Combined::Chunks(chunks) => Value::Chunks(chunks.clone()),
+        }
+    }
+
+    fn bytes(&self) -> Cow<'_, [u8]> {
+        match self {
+            Combined::Block(bytes) => Cow::Borrowed(bytes),
+            Combined::Chunks(chunks) => {
+                let pieces: Vec<_> = chunks.pieces(0, chunks.len()).collect();
+                Cow::Owned(pieces.concat())
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::keyspace::Key;
 use crate::resp::reply::Reply;
 use crate::types::stream::block::BLOCK_BYTES_MAX;
 use crate::types::stream::{
-    BlockLimit, PLACEHOLDER, ParsedId, Record, References, Trim, TrimTo, Trimmed,
+    BlockLimit, Gone, PLACEHOLDER, ParsedId, Record, References, Trim, TrimTo, Trimmed,
 };
 use crate::types::{Kind, Stream, StreamId, StreamMut};
 
@@ -143,8 +143,10 @@ const INVALID_ID: CommandError =
 const TOP_ITEM: CommandError = CommandError::text(
     "ERR The ID specified in XADD is equal or smaller than the target stream top item",
 );
-/// Entries that trimming with `~` looks at, at most, whatever the configuration says.
+/// Entries that trimming with `~` takes, at most (with ACKED: looks at), whatever the configuration says.
 const LIMIT_MAX: i64 = 1_000_000;
+/// Ids that one propagated command names.
+const IDS_MAX: usize = 1000;
 /// As [`LIMIT_MAX`], where blocks have any number of entries.
 const LIMIT_DEFAULT: i64 = 10_000;
 
@@ -262,7 +264,8 @@ struct TrimOptions {
     to: Option<(TrimTo, usize)>,
     approximate: bool,
     limit: i64,
-    references: Option<References>,
+    /// With the argument's place.
+    references: Option<(References, usize)>,
     no_make: bool,
     /// None: `*`, or the end of the arguments.
     id: Option<ParsedId>,
@@ -328,7 +331,8 @@ impl TrimOptions {
             } else if adds && args.take("nomkstream") {
                 self.no_make = true;
             } else if let Some(references) = take_references(args) {
-                if self.references.replace(references).is_some() {
+                let at = args.position() - 1;
+                if self.references.replace((references, at)).is_some() {
                     return Err(CommandError::Syntax);
                 }
             } else if adds {
@@ -404,8 +408,15 @@ impl TrimOptions {
             to,
             approximate: self.approximate,
             limit: self.limit.max(0) as u64,
-            references: self.references.unwrap_or(References::Keep),
+            references: self
+                .references
+                .map_or(References::Keep, |(references, _)| references),
         })
+    }
+
+    /// KEEPREF or DELREF, if given: older servers do not know the words, and both trim alike.
+    fn references_at(&self) -> std::ops::Range<usize> {
+        self.references.map_or(0..0, |(_, at)| at..at + 1)
     }
 
     /// The exact threshold that approximate trimming came to, and the place of its argument.
@@ -443,8 +454,8 @@ fn next_id(asked: Option<ParsedId>, last: StreamId, now_ms: u64) -> Result<Strea
 
 /// XADD key [NOMKSTREAM] [KEEPREF | DELREF | ACKED] [MAXLEN | MINID [= | ~] threshold [LIMIT count]] * | id field value …
 /// Reply: the id, or null with NOMKSTREAM and no such key. Errors: WRONGTYPE, invalid ids, ids that do not ascend.
-/// Propagates: itself with the id, and with the exact threshold where it trimmed approximately. O(1), and of trimming
-/// O(entries that go).
+/// Propagates: itself with the id, and with the exact threshold where it trimmed approximately; XACK and XDEL of what went
+/// with DELREF and ACKED. O(1), and of trimming O(entries that go).
 fn xadd(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let key = args.key()?;
     let options = TrimOptions::parse(ctx, args, true)?;
@@ -503,30 +514,58 @@ fn xadd(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
     }
     let made = options.id.is_none_or(|asked| asked.any_seq);
     let id = made.then_some((fields_at - 1, id.as_bytes()));
-    replicate_exact(ctx, args, exact, id);
+    if let Some((References::Acknowledged, _)) = options.references {
+        replicate_exact(ctx, args, 2..fields_at - 1, None, id);
+    } else {
+        replicate_exact(ctx, args, options.references_at(), exact, id);
+    }
+    replicate_gone(ctx, key, &trimmed.gone);
     Ok(())
 }
 
-/// Propagates the command with a threshold in place of an approximate one, and an id.
+/// Propagates the command without some arguments, with a threshold in place of an approximate one, and an id.
 fn replicate_exact(
     ctx: &mut Context<'_>,
     args: &Args<'_>,
+    without: std::ops::Range<usize>,
     exact: Option<(usize, Vec<u8>)>,
     id: Option<(usize, &[u8])>,
 ) {
     let (at, threshold) = exact.unwrap_or_default();
-    let words = args.iter().enumerate().map(|(index, word)| match id {
+    let kept = (0..args.count() - without.len()).map(|index| match index < without.start {
+        true => index,
+        false => index + without.len(),
+    });
+    let words = kept.map(|index| match id {
         _ if at > 0 && index == at => threshold.as_slice(),
         _ if at > 0 && index == at - 1 => b"=",
         Some((at, id)) if index == at => id,
-        _ => word,
+        _ => args.at(index),
     });
     ctx.engine.propagation_replaced = true;
     ctx.engine.propagate(ctx.client.db, words);
 }
 
+/// Propagates what went where references were minded, in words that every server knows.
+pub(super) fn replicate_gone(ctx: &mut Context<'_>, key: Key<'_>, gone: &Gone) {
+    for (group, ids) in &gone.references {
+        replicate_ids(ctx, &[b"XACK", key.bytes, group], ids);
+    }
+    replicate_ids(ctx, &[b"XDEL", key.bytes], &gone.entries);
+}
+
+fn replicate_ids(ctx: &mut Context<'_>, head: &[&[u8]], ids: &[StreamId]) {
+    for ids in ids.chunks(IDS_MAX) {
+        let ids: Vec<_> = ids.iter().map(|id| id.text()).collect();
+        let ids = ids.iter().map(|id| id.as_bytes());
+        let words: Vec<&[u8]> = head.iter().copied().chain(ids).collect();
+        ctx.replicate_as(&words);
+    }
+}
+
 /// XTRIM key MAXLEN | MINID [= | ~] threshold [LIMIT count] [KEEPREF | DELREF | ACKED]. Reply: how many entries went.
-/// Errors: WRONGTYPE, syntax error. Propagates: itself with the exact threshold. O(entries that go).
+/// Errors: WRONGTYPE, syntax error. Propagates: itself with the exact threshold, of references XACK; with ACKED only XDEL.
+/// O(entries that go).
 fn xtrim(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let key = args.key()?;
     let options = TrimOptions::parse(ctx, args, false)?;
@@ -541,7 +580,11 @@ fn xtrim(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError>
     if removed > 0 {
         ctx.changed(key.bytes, EventClass::Stream, "xtrim");
         ctx.engine.dirty += removed - 1;
-        replicate_exact(ctx, args, exact, None);
+        match options.references {
+            Some((References::Acknowledged, _)) => ctx.replicate_nothing(),
+            _ => replicate_exact(ctx, args, options.references_at(), exact, None),
+        }
+        replicate_gone(ctx, key, &trimmed.gone);
     }
     ctx.reply().int(removed as i64);
     Ok(())
@@ -667,10 +710,15 @@ pub(super) const NOT_FOUND: i64 = -1;
 const DELETED: i64 = 1;
 const REFERRED_TO: i64 = 2;
 
-/// Deletes one entry, minding references; what the reply says of it.
-pub(super) fn delete(stream: &mut StreamMut<'_>, id: StreamId, references: References) -> i64 {
+/// Deletes one entry, minding references; what the reply says of it. Notes in `gone` what went.
+pub(super) fn delete(
+    stream: &mut StreamMut<'_>,
+    id: StreamId,
+    references: References,
+    gone: &mut Gone,
+) -> i64 {
     if references == References::Delete {
-        stream.forget_references(id);
+        stream.forget_references(id, gone);
     }
     if stream.get().get(id).is_none() {
         return NOT_FOUND;
@@ -679,12 +727,13 @@ pub(super) fn delete(stream: &mut StreamMut<'_>, id: StreamId, references: Refer
         return REFERRED_TO;
     }
     stream.remove(&[id]);
+    gone.entries.push(id);
     DELETED
 }
 
 /// XDELEX key [KEEPREF | DELREF | ACKED] IDS numids id [id …]. Reply: an array with 1 (deleted), -1 (not there) or 2
-/// (kept, as a group refers to it) for each id. Errors: WRONGTYPE, invalid ids, syntax error, numids.
-/// O(ids · (log blocks + groups)).
+/// (kept, as a group refers to it) for each id. Errors: WRONGTYPE, invalid ids, syntax error, numids. Propagates: XACK for
+/// each group that referred to some, XDEL. O(ids · (log blocks + groups)).
 fn xdelex(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let key = args.key()?;
     let (references, ids) = references_and_ids(args)?;
@@ -692,19 +741,25 @@ fn xdelex(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError
         push_results(ctx, &vec![NOT_FOUND; ids.len()]);
         return Ok(());
     };
-    let delete = |id: &StreamId| delete(&mut stream, *id, references);
+    let mut gone = Gone::default();
+    let delete = |id: &StreamId| delete(&mut stream, *id, references, &mut gone);
     let results: Vec<i64> = ids.iter().map(delete).collect();
     drop(stream);
-    let removed = results.iter().filter(|&&result| result == DELETED).count() as u64;
-    if removed > 0 {
-        ctx.changed(key.bytes, EventClass::Stream, "xdel");
-        ctx.engine.dirty += removed - 1;
-    } else if references == References::Delete {
-        // References may have gone.
-        ctx.engine.dirty += 1;
-    }
+    gone_from(ctx, key, &gone);
     push_results(ctx, &results);
     Ok(())
+}
+
+/// Entries and references went from a stream: counts and tells what did.
+pub(super) fn gone_from(ctx: &mut Context<'_>, key: Key<'_>, gone: &Gone) {
+    let released: usize = gone.references.values().map(Vec::len).sum();
+    ctx.engine.dirty += released as u64;
+    if let Some(others) = gone.entries.len().checked_sub(1) {
+        ctx.changed(key.bytes, EventClass::Stream, "xdel");
+        ctx.engine.dirty += others as u64;
+    }
+    ctx.replicate_nothing();
+    replicate_gone(ctx, key, gone);
 }
 
 pub(super) fn push_results(ctx: &mut Context<'_>, results: &[i64]) {

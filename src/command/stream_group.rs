@@ -4,8 +4,8 @@
 //! Source: the documentation of Redis and the replies of redis-server 8.0; for XACKDEL the documentation of Redis 8.2.
 
 use super::stream::{
-    NOT_FOUND, delete, find, find_mut, interval_last, interval_start, push_id, push_record,
-    push_results, references_and_ids, strict_id, strict_ids,
+    NOT_FOUND, delete, find, find_mut, gone_from, interval_last, interval_start, push_id,
+    push_record, push_results, references_and_ids, strict_id, strict_ids,
 };
 use super::*;
 use crate::base::time::UnixMs;
@@ -13,7 +13,7 @@ use crate::container::Domain;
 use crate::engine::EventClass;
 use crate::keyspace::Key;
 use crate::resp::reply::Reply;
-use crate::types::stream::{ConsumerKey, Group as StreamGroup, PLACEHOLDER, Pending};
+use crate::types::stream::{ConsumerKey, Gone, Group as StreamGroup, PLACEHOLDER, Pending};
 use crate::types::{Kind, Stream, StreamId, StreamMut};
 
 /// The family's rows.
@@ -501,31 +501,27 @@ fn xack(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
 
 /// XACKDEL key group [KEEPREF | DELREF | ACKED] IDS numids id [id …]. Reply: an array with 1 (acknowledged and deleted), -1
 /// (not pending) or 2 (acknowledged, but a group refers to it) for each id. Errors: WRONGTYPE, invalid ids, syntax error,
-/// numids. O(ids · (log pending + groups)).
+/// numids. Propagates: XACK for each group that referred to some, XDEL. O(ids · (log pending + groups)).
 fn xackdel(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let (key, name) = (args.key()?, args.bytes()?);
     let (references, ids) = references_and_ids(args)?;
     let mut results = vec![NOT_FOUND; ids.len()];
-    let (mut changes, length) = (0, |stream: &StreamMut<'_>| stream.get().meta().length);
-    let mut removed = 0;
+    let (mut gone, mut released) = (Gone::default(), Vec::new());
     if let Some(mut stream) = find_mut(ctx, key)? {
-        let before = length(&stream);
         for (id, result) in ids.iter().zip(&mut results) {
             if stream.group(name, |group, domain| group.release(domain, *id)) == Some(true) {
-                changes += 1;
-                *result = match delete(&mut stream, *id, references) {
+                released.push(*id);
+                *result = match delete(&mut stream, *id, references, &mut gone) {
                     NOT_FOUND => 1,
                     result => result,
                 };
             }
         }
-        removed = before - length(&stream);
     }
-    if removed > 0 {
-        ctx.changed(key.bytes, EventClass::Stream, "xdel");
-        changes -= 1;
+    if !released.is_empty() {
+        gone.references.insert(name.to_vec(), released);
     }
-    ctx.engine.dirty += changes;
+    gone_from(ctx, key, &gone);
     push_results(ctx, &results);
     Ok(())
 }

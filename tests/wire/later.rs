@@ -298,16 +298,60 @@ fn a_replica_follows() {
         "SETBIT bits 70 1",
         "PFADD hll a b c",
         "PFCOUNT hll",
+        "BITOP DIFF diff bits hll",
+        "BITOP ANDOR andor bits hll a",
+        "BITOP ONE one bits hll",
+        "BITOP DIFF1 none none none2",
+        "SET none 1",
+        "BITOP DIFF none none2 none3",
+        "ZADD z 1 a 2 b",
+        "ZUNIONSTORE zu 2 z z AGGREGATE COUNT",
+        "RPUSH l 1 2 3",
+        "LMOVEM l l2 LEFT RIGHT COUNT 2 OBO",
+        "XADD s 1-0 f v",
+        "XADD s 2-0 f v",
+        "XADD s 3-0 f v",
+        "XADD s 4-0 f v",
+        "XGROUP CREATE s g 0",
+        "XGROUP CREATE s other 0",
+        "XREADGROUP GROUP g c COUNT 3 STREAMS s >",
+        "XREADGROUP GROUP other c COUNT 2 STREAMS s >",
+        "XACK s other 2-0",
+        "XDELEX s DELREF IDS 1 1-0",
+        "XDELEX s ACKED IDS 1 2-0",
+        "XACKDEL s g ACKED IDS 1 2-0",
+        "XADD s KEEPREF MAXLEN 5 5-0 f v",
+        "XADD s KEEPREF 6-0 f v",
+        "XADD s DELREF MAXLEN 2 7-0 f v",
+        "XADD t 1-0 f v",
+        "XADD t 2-0 f v",
+        "XGROUP CREATE t g 0",
+        "XREADGROUP GROUP g c STREAMS t >",
+        "XACK t g 2-0",
+        "XADD t ACKED MAXLEN 1 3-0 f v",
+        "XTRIM t MAXLEN 1 ACKED",
+        "XADD u 1-0 f v",
+        "XADD u 2-0 f v",
+        "XTRIM u MAXLEN 1 KEEPREF",
+        "SET last 1",
     ] {
-        ours.text(line);
+        let reply = ours.text(line);
+        assert!(!reply.starts_with("(error)"), "{line}: {reply}");
     }
-    for _ in 0..200 {
-        if ours.text("WAIT 1 100") == "1" && theirs.text("EXISTS hll") == "1" {
-            break;
-        }
-    }
+    wait_until("the last command", || theirs.text("EXISTS last") == "1");
     for line in [
-        "MGET a b c d x y bits hll",
+        "MGET a b c d x y bits hll diff andor one none",
+        "ZRANGE zu 0 -1 WITHSCORES",
+        "LRANGE l 0 -1",
+        "LRANGE l2 0 -1",
+        "XRANGE s - +",
+        "XRANGE t - +",
+        "XRANGE u - +",
+        "XPENDING s g - + 10",
+        "XPENDING s other - + 10",
+        "XPENDING t g - + 10",
+        "XINFO GROUPS s",
+        "XINFO GROUPS t",
         "DBSIZE",
         "PEXPIRETIME c",
         "PEXPIRETIME d",

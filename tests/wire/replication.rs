@@ -1328,9 +1328,10 @@ fn due_keys_that_the_primary_has_not_deleted_are_none() {
     follow(&replica, &source);
     let mut client = replica.client();
     assert_eq!(client.text("DBSIZE"), (6 + makers.len()).to_string());
-    for at in 0..makers.len() {
+    for (at, maker) in makers.iter().enumerate() {
+        let key = format!("due:{at}");
         wait_until("the key is due", || {
-            client.text(&format!("EXISTS due:{at}")) == "0"
+            client.text(&format!("EXISTS {key}")) == "0"
         });
         for read in READS.split('|') {
             let of = |key: &str| {
@@ -1340,9 +1341,8 @@ fn due_keys_that_the_primary_has_not_deleted_are_none() {
                 });
                 words.collect::<Vec<_>>().join(" ")
             };
-            let key = format!("due:{at}");
             let there = client.text(&of(&key)).replace(&key, "none");
-            assert_eq!(there, client.text(&of("none")), "{read} of {}", makers[at]);
+            assert_eq!(there, client.text(&of("none")), "{read} of {maker}");
         }
     }
 }

@@ -101,7 +101,8 @@ impl StreamTwin {
             limit: 0,
             references,
         };
-        let removed = stream.trim(&trim).removed as usize;
+        let trimmed = stream.trim(&trim);
+        let removed = trimmed.removed as usize;
         let all = self.entries.clone();
         match (trim.approximate, references) {
             (_, References::Acknowledged) => {
@@ -109,11 +110,14 @@ impl StreamTwin {
                 let kept = entries(stream.get(), StreamId::MIN, StreamId::MAX);
                 self.entries.retain(|entry| kept.contains(entry));
                 assert!(self.entries == kept);
-                for (id, _) in all.iter().filter(|entry| !kept.contains(entry)) {
+                let went = all.iter().filter(|entry| !kept.contains(entry));
+                let went: Vec<StreamId> = went.map(|(id, _)| *id).collect();
+                for id in &went {
                     let refers =
                         |group: &GroupTwin| group.last_id < *id || group.pending.contains_key(id);
                     assert!(!self.groups.values().any(refers));
                 }
+                assert_eq!(trimmed.gone.entries, went);
                 assert_eq!(all.len() - kept.len(), removed);
                 return;
             }

@@ -22,6 +22,7 @@ use super::body::BodyMut;
 use super::entry::{Entry, Kind, Value};
 use super::large::{Blocks, Collection, Large, blocks};
 use crate::container::{CowBox, CowBytes, CowTree, Domain, Item};
+use std::collections::BTreeMap;
 
 pub use block::{BlockRef, Fields, Record};
 
@@ -224,24 +225,46 @@ pub struct Trim {
     pub to: TrimTo,
     /// Only whole blocks.
     pub approximate: bool,
-    /// Entries removed at most; 0 for any number.
+    /// Entries removed at most, or looked at where references keep some; 0 for any number.
     pub limit: u64,
     /// What groups have of them.
     pub references: References,
 }
 
+/// What went where references were minded, as replicas are told that know of no references.
+#[derive(Debug, Default)]
+pub struct Gone {
+    /// Entries that went as if deleted one by one.
+    pub entries: Vec<StreamId>,
+    /// For each group's name the entries that it refers to no more.
+    pub references: BTreeMap<Vec<u8>, Vec<StreamId>>,
+}
+
+impl Gone {
+    /// Whether nothing went.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.references.is_empty()
+    }
+}
+
 /// What trimming did.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Trimmed {
     /// Entries that went.
     pub removed: u64,
     /// Where the block begins at which it ended; None: behind the last.
     pub rest: Option<StreamId>,
+    /// With [`References::Delete`] the references that went, with [`References::Acknowledged`] the entries.
+    pub gone: Gone,
 }
 
 /// What goes of one block.
 struct Cut {
-    /// Live entries, in order.
+    /// Where the block begins.
+    first: StreamId,
+    /// Its live entries.
+    live: u64,
+    /// Those that go, in order.
     ids: Vec<StreamId>,
     /// The block is within the range that goes.
     whole: bool,
@@ -634,26 +657,47 @@ impl Stream {
 
     /// See [`StreamMut::trim`].
     fn trim(&mut self, domain: &mut Domain, trim: &Trim) -> Trimmed {
-        let mut removed = 0;
+        // The entries that count for the limit.
+        let mut done = 0;
+        let (mut removed, mut gone) = (0, Gone::default());
         if trim.references == References::Keep {
             let (count, live) = self.whole_blocks(trim);
             self.remove_blocks(domain, count);
             self.meta.length -= live;
-            removed = live;
+            (removed, done) = (live, live);
         }
+        let end = match trim.references {
+            References::Acknowledged => self.first_undelivered(),
+            References::Keep | References::Delete => None,
+        };
         let mut at = 0;
-        while let Some(cut) = self.next_cut(trim, at, removed) {
-            removed += cut.ids.len() as u64;
-            if trim.references == References::Delete {
-                cut.ids
-                    .iter()
-                    .for_each(|id| self.forget_references(domain, *id));
+        while let Some(cut) = self.next_cut(trim, at, done) {
+            if end.is_some_and(|end| cut.first >= end) {
+                break;
             }
+            let count = cut.ids.len() as u64;
+            removed += count;
             self.cut(domain, at, &cut);
+            done += match trim.references {
+                References::Keep => count,
+                References::Delete => {
+                    for id in cut.ids {
+                        self.forget_references(domain, id, &mut gone.references);
+                    }
+                    count
+                }
+                References::Acknowledged => {
+                    gone.entries.extend(cut.ids);
+                    cut.live
+                }
+            };
             if cut.is_last {
                 break;
             }
             at += u64::from(!cut.empties);
+        }
+        if let Some(last) = gone.entries.last() {
+            self.meta.max_deleted_id = self.meta.max_deleted_id.max(*last);
         }
         if self.meta.length == 0 || removed > 0 {
             self.find_first();
@@ -661,18 +705,25 @@ impl Stream {
         Trimmed {
             removed,
             rest: self.node(at).map(|node| node.first),
+            gone,
         }
     }
 
-    /// What goes of the block at `at`, behind those of which `removed` entries went; None where trimming ends.
-    fn next_cut(&self, trim: &Trim, at: u64, removed: u64) -> Option<Cut> {
+    /// The first id that some group has yet to deliver; None without groups.
+    fn first_undelivered(&self) -> Option<StreamId> {
+        let delivered = self.groups().map(|group| group.last_id).min()?;
+        delivered.next()
+    }
+
+    /// What goes of the block at `at`, `done` entries behind the first; None where trimming ends.
+    fn next_cut(&self, trim: &Trim, at: u64, done: u64) -> Option<Cut> {
         let Place { first, block } = self.node(at)?;
         let (live, _) = block.counts();
         let over = match trim.to {
             TrimTo::Length(length) => self.meta.length.saturating_sub(length),
             TrimTo::Id(_) => u64::MAX,
         };
-        let too_many = trim.limit > 0 && removed + live > trim.limit;
+        let too_many = trim.limit > 0 && done + live > trim.limit;
         let whole = match trim.to {
             TrimTo::Length(_) => live <= over,
             TrimTo::Id(id) => block.last_id(first).is_some_and(|last| last < id),
@@ -697,6 +748,8 @@ impl Stream {
         // What is kept of this block for its references has to come from those behind it.
         let is_last = !whole && (matches!(trim.to, TrimTo::Id(_)) || count == over);
         Some(Cut {
+            first,
+            live,
             ids,
             whole,
             empties: count == live,
@@ -733,11 +786,21 @@ impl Stream {
         }
     }
 
-    /// No group refers to an entry any more.
-    fn forget_references(&mut self, domain: &mut Domain, id: StreamId) {
+    /// No group refers to an entry any more: those that did are noted in `gone`.
+    fn forget_references(
+        &mut self,
+        domain: &mut Domain,
+        id: StreamId,
+        gone: &mut BTreeMap<Vec<u8>, Vec<StreamId>>,
+    ) {
         for place in 0..self.groups.len() {
             let held = self.groups.get(place);
-            if held.is_some_and(|item| item.get().pending(id).is_some()) {
+            if let Some(item) = held.filter(|item| item.get().pending(id).is_some()) {
+                let name = &*item.get().name;
+                match gone.get_mut(name) {
+                    Some(ids) => ids.push(id),
+                    None => drop(gone.insert(name.to_vec(), vec![id])),
+                }
                 self.groups.update(domain, place, |item, domain| {
                     item.get_mut(domain).release(domain, id)
                 });
@@ -898,10 +961,10 @@ impl<'a> StreamMut<'a> {
         self.get().is_referred_to(id)
     }
 
-    /// No group refers to an entry any more.
-    pub fn forget_references(&mut self, id: StreamId) {
+    /// No group refers to an entry any more: those that did are noted in `gone`.
+    pub fn forget_references(&mut self, id: StreamId, gone: &mut Gone) {
         let (stream, domain) = self.parts();
-        stream.forget_references(domain, id);
+        stream.forget_references(domain, id, &mut gone.references);
     }
 
     /// Removes entries from the first on.
