@@ -623,6 +623,7 @@ fn range(ctx: &mut Context<'_>, args: &mut Args<'_>, back: bool) -> Result<(), C
         }
         count = Some(args.int()?.max(0));
     }
+    let bytes_max = ctx.reply_bytes_max();
     let found = ctx.engine.read_kind(ctx.client, key, Kind::Stream)?;
     let reply = &mut ctx.client.reply;
     let Some(entry) = found else {
@@ -636,17 +637,24 @@ fn range(ctx: &mut Context<'_>, args: &mut Args<'_>, back: bool) -> Result<(), C
     let most = count.map_or(usize::MAX, |count| count as usize);
     let stream = Stream::of(entry);
     match back {
-        false => push_records(reply, stream.range(start, end).take(most)),
-        true => push_records(reply, stream.range_back(start, end).take(most)),
+        false => push_records(reply, stream.range(start, end).take(most), bytes_max),
+        true => push_records(reply, stream.range_back(start, end).take(most), bytes_max),
     };
     Ok(())
 }
 
-/// An array of entries.
-pub(super) fn push_records<'a>(reply: &mut Reply, records: impl Iterator<Item = Record<'a>>) {
+/// An array of entries; no more of them when the reply is longer than `bytes_max` (see [`Context::reply_bytes_max`]).
+pub(super) fn push_records<'a>(
+    reply: &mut Reply,
+    records: impl Iterator<Item = Record<'a>>,
+    bytes_max: usize,
+) {
     let mark = reply.begin_array();
     let mut count = 0;
     for record in records {
+        if reply.buf.len() > bytes_max {
+            break;
+        }
         push_record(reply, &record);
         count += 1;
     }

@@ -171,6 +171,7 @@ fn stream(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError
             };
         }
     }
+    let bytes_max = ctx.reply_bytes_max();
     let Some(entry) = ctx.engine.keyspace.find(ctx.client.db, key) else {
         return Err(CommandError::NoSuchKey);
     };
@@ -184,7 +185,7 @@ fn stream(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError
     };
     if full {
         reply.bulk(b"entries");
-        push_records(reply, all().take(most));
+        push_records(reply, all().take(most), bytes_max);
         reply.bulk(b"groups");
         let groups = stream.groups();
         reply.array(groups.len());

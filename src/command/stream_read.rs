@@ -254,7 +254,7 @@ fn xread(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError>
         if let (Some(start), Some(entry)) = (start, found) {
             push_key(reply, key.bytes);
             let range = Stream::of(entry).range(start, StreamId::MAX);
-            push_records(reply, range.take(options.count));
+            push_records(reply, range.take(options.count), most);
         }
     }
     Ok(())

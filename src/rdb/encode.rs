@@ -427,6 +427,9 @@ where
                 let deadline = deadline.unwrap_or(-1);
                 self.chunk.extend_from_slice(&deadline.to_le_bytes());
             }
+            if result.is_ok() {
+                result = self.flush_full();
+            }
         });
         result
     }
@@ -478,6 +481,7 @@ where
                 self.chunk.extend_from_slice(&id.to_bytes());
                 self.flush_full()?;
             }
+            self.flush_full()?;
         }
         Ok(())
     }

@@ -52,7 +52,7 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Keys that the stream had so far, stored or left out.
+    /// Keys that the stream had so far, stored or left out as due.
     pub fn seen(&self) -> u64 {
         self.keys + self.expired
     }

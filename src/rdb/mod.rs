@@ -15,7 +15,9 @@
 //!         | 0xFB length length       RESIZEDB: its keys, and how many of them have a deadline
 //!         | 0xFA string string       AUX: name and value; unknown names are ignored
 //!         | 0xF4 length ×3           SLOT_INFO: slot, keys, deadlines; a hint, ignored
-//!         | 0xF5 string              FUNCTION2: a library's source; refused until functions exist
+//!         | 0xF5 string              FUNCTION2: a library's source; refused until functions exist, passed over by a check
+//!         | 0xF6 …                   FUNCTION of a release candidate: refused, as in Redis
+//!         | 0xF3 …                   SLOT_IMPORT of Valkey: refused, it is of a cluster
 //!         | 0xF7 …                   MODULE_AUX: refused
 //!         | attribute* type string value        a key
 //! attribute = 0xFC 8 bytes           EXPIRETIME_MS: deadline, Unix milliseconds, little endian
@@ -47,7 +49,7 @@
 //! value; `decode` chunks into batches of records; `load` batches into a keyspace in slices, `make` collections there;
 //! `payload` DUMP and RESTORE; `check` what `redis-check-rdb` prints.
 //! A new type of value: its file under `value/`, its row in `value::TYPES`, its arm in
-//! `encode::entry` (which does not compile without it).
+//! `encode::Encoder::value` (which does not compile without it).
 
 // This room reads hostile bytes.
 #![deny(clippy::indexing_slicing)]

@@ -339,7 +339,11 @@ fn damaged_payloads_do_no_harm() {
                 _ => body[at] ^= 1 << prng.below(8),
             }
         }
-        let version = [12, 80][prng.below(2) as usize];
+        // Most forms are known to one dialect only: in the other the look-up of the type would be all that is tried.
+        let version = match body[0] {
+            22 => [12, 80][prng.below(2) as usize],
+            _ => 12,
+        };
         let reply = restore(&mut client, "h", &payload(&body, version)).to_string();
         if reply == "OK" && client.text("TYPE h") == "hash" {
             client.text("HGETALL h");

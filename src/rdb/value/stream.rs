@@ -82,7 +82,9 @@ impl Part {
             },
             What::Totals { newer } => {
                 let (length, last_id) = (fields.number()?, fields.id()?);
-                let more = (fields.id()?, fields.id()?, fields.number()?);
+                // What the first entry is, the entries say.
+                fields.id()?;
+                let more = (fields.id()?, fields.number()?);
                 LoadPart::Totals(Totals {
                     length,
                     last_id,

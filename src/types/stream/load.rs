@@ -26,8 +26,8 @@ pub struct Totals {
     pub length: u64,
     /// The last id given out.
     pub last_id: StreamId,
-    /// The first entry, the highest id that was deleted, and how many entries were ever added.
-    pub newer: Option<(StreamId, StreamId, u64)>,
+    /// The highest id that was deleted, and how many entries were ever added.
+    pub newer: Option<(StreamId, u64)>,
 }
 
 /// A part of a stream, in the order of the file.
@@ -163,7 +163,7 @@ impl Stream {
         self.set_last_id(domain, totals.last_id);
         self.find_first();
         match totals.newer {
-            Some((_, max_deleted_id, entries_added)) => {
+            Some((max_deleted_id, entries_added)) => {
                 self.meta.max_deleted_id = max_deleted_id;
                 self.meta.entries_added = entries_added;
             }
