@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::*;
 use crate::base::num;
-use crate::engine::{Blocked, Client, ClientFlags, Engine, LinkId, PauseCause, PauseKind};
+use crate::engine::{Blocked, Client, ClientFlags, Engine, LinkId, PauseCause, PauseKind, PubSub};
 
 const CLIENT_FLAGS: u32 = NOSCRIPT | LOADING | STALE;
 const ADMIN_FLAGS: u32 = CLIENT_FLAGS | ADMIN;
@@ -319,9 +319,13 @@ pub fn describe(engine: &Engine, client: &Client, running: Option<usize>, out: &
         -1
     };
     let output = client.reply.buf.capacity();
-    let unsent = client.unsent();
-    let memory =
-        std::mem::size_of::<Client>() + client.query.capacity() + output + client.transaction.bytes;
+    let (unsent, listed) = (client.unsent(), client.unsent_beyond_fixed());
+    let memory = engine.client_bytes(client);
+    let PubSub {
+        channels,
+        patterns,
+        shard_channels,
+    } = &engine.pubsub;
     let command = match client.last_command {
         Some(id) => table().get(id).full_name.as_str(),
         None => "NULL",
@@ -343,17 +347,22 @@ pub fn describe(engine: &Engine, client: &Client, running: Option<usize>, out: &
     head.clear();
     let _ = write!(
         head,
-        " age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 multi={multi} watch={} qbuf={} qbuf-free={} \
-         argv-mem={} multi-mem={} rbs={output} rbp={output} obl={unsent} oll=0 omem=0 tot-mem={memory} \
+        " age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi={multi} watch={} qbuf={} qbuf-free={} \
+         argv-mem={} multi-mem={} rbs={output} rbp={output} obl={} oll={} omem={listed} tot-mem={memory} \
          events={} cmd={command} user=",
         (now - client.created_ms).max(0) / 1000,
         (now - client.active_ms).max(0) / 1000,
         client.db,
+        channels.count_of(client.link),
+        patterns.count_of(client.link),
+        shard_channels.count_of(client.link),
         engine.watched.count_of(client.link),
         client.query.len() + client.running_bytes,
         client.query.capacity() - client.query.len(),
         running.unwrap_or(kept),
         client.transaction.bytes,
+        unsent - listed,
+        u8::from(listed > 0),
         if unsent > 0 && running.is_none() {
             "rw"
         } else {

@@ -9,7 +9,7 @@ use crate::resp::reply::Protocol;
 /// The family's rows.
 pub const COMMANDS: &[Command] = &[
     Command::new("ping", -1, ping)
-        .flags(FAST)
+        .flags(FAST | WHEN_SUBSCRIBED)
         .categories(CAT_CONNECTION)
         .doc(Group::Connection, "1.0.0", "O(1)", "Returns the server's liveliness response.")
         .syntax("[message]")
@@ -39,20 +39,28 @@ pub const COMMANDS: &[Command] = &[
         .doc(Group::Connection, "1.0.0", "O(1)", "Changes the selected database.")
         .syntax("index"),
     Command::new("quit", -1, quit)
-        .flags(NOSCRIPT | LOADING | STALE | FAST | NO_AUTH | ALLOW_BUSY | RUNS_IN_MULTI)
+        .flags(NOSCRIPT | LOADING | STALE | FAST | NO_AUTH | ALLOW_BUSY | RUNS_IN_MULTI | WHEN_SUBSCRIBED)
         .categories(CAT_CONNECTION)
         .doc(Group::Connection, "1.0.0", "O(1)", "Closes the connection.")
         .deprecated("7.2.0", "just closing the connection"),
     Command::new("reset", 1, reset)
-        .flags(NOSCRIPT | LOADING | STALE | FAST | NO_AUTH | ALLOW_BUSY | RUNS_IN_MULTI)
+        .flags(NOSCRIPT | LOADING | STALE | FAST | NO_AUTH | ALLOW_BUSY | RUNS_IN_MULTI | WHEN_SUBSCRIBED)
         .categories(CAT_CONNECTION)
         .doc(Group::Connection, "6.2.0", "O(1)", "Resets the connection."),
 ];
 
-/// PING [message]. Reply: PONG, or the message as a bulk string. O(1).
+/// PING [message]. Reply: PONG, or the message as a bulk string; in RESP2's subscribed mode an array of `pong` and the
+/// message. O(1).
 fn ping(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     if args.count() > 2 {
         return Err(ctx.wrong_arity());
+    }
+    if ctx.client.is_in_subscribed_mode() {
+        let reply = ctx.reply();
+        reply.array(2);
+        reply.bulk(b"pong");
+        reply.bulk(args.peek().unwrap_or_default());
+        return Ok(());
     }
     match args.peek() {
         None => ctx.reply().simple("PONG"),
@@ -232,6 +240,7 @@ fn reset(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
     ctx.engine.watched.unwatch_all(ctx.client.link);
     let link = ctx.client.link;
     ctx.engine.monitors.retain(|&other| other != link);
+    ctx.engine.pubsub.leave(link);
     let client = &mut *ctx.client;
     client.flags.remove(
         ClientFlags::MONITOR

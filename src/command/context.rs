@@ -3,7 +3,8 @@
 use super::{Args, CommandError, Registered, table};
 use crate::base::time::UnixMs;
 use crate::engine::{
-    Client, ClientFlags, Engine, EventClass, Host, KeyWait, LinkId, QueuedCommand, Want,
+    Client, ClientFlags, Engine, EventClass, FIXED_OUTPUT_BYTES, Host, KeyWait, LinkId,
+    QueuedCommand, Want,
 };
 use crate::keyspace::Key;
 use crate::resp::parser::Range;
@@ -57,7 +58,9 @@ impl Context<'_> {
             .hard_bytes
         {
             0 => usize::MAX,
-            bytes => usize::try_from(bytes).unwrap_or(usize::MAX),
+            bytes => usize::try_from(bytes)
+                .unwrap_or(usize::MAX)
+                .saturating_add(FIXED_OUTPUT_BYTES),
         }
     }
 
@@ -82,9 +85,18 @@ impl Context<'_> {
     /// Once a key that the handler changed (see [`Engine::changed`]).
     #[inline]
     pub fn changed(&mut self, key: &[u8], class: EventClass, event: &'static str) {
-        self.engine.changed(self.client.db, key, class, event);
+        self.changed_quietly(key);
+        self.engine.notify(class, event, key, self.client.db);
+    }
+
+    /// As [`Context::changed`], without an event.
+    #[inline]
+    pub fn changed_quietly(&mut self, key: &[u8]) {
+        let db = self.client.db;
+        self.engine.dirty += 1;
+        self.engine.modified(db, key);
         if self.engine.is_replica() && !self.client.must_obey() {
-            self.engine.own_key_changed(self.client.db, key);
+            self.engine.own_key_changed(db, key);
         }
     }
 
@@ -103,9 +115,7 @@ impl Context<'_> {
     /// After [`Context::changed`]: another key that the same change touched. Wakes watchers and
     /// notifies; the change is counted already.
     pub fn changed_too(&mut self, db: usize, key: &[u8], class: EventClass, event: &'static str) {
-        self.engine.note_change(db, key);
-        self.engine.touch_watched(db, key);
-        self.engine.signal_key(db, key);
+        self.engine.modified(db, key);
         self.engine.notify(class, event, key, db);
         if self.engine.is_replica() && !self.client.must_obey() {
             self.engine.own_key_changed(db, key);

@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use super::*;
 use crate::config::REDIS_VERSION;
-use crate::engine::{ClientFlags, MemoryFacts};
+use crate::engine::{ClientFlags, MemoryFacts, PubSub};
 use crate::keyspace::Due;
 use crate::types::Kind;
 
@@ -199,6 +199,7 @@ fn clients(ctx: &mut Context<'_>, out: &mut String) {
     let (stats, now_s) = (&ctx.engine.stats, ctx.engine.now() / 1000);
     let largest_input = stats.recent_input.largest(now_s);
     let largest_output = stats.recent_output.largest(now_s);
+    let subscribed = all.iter().filter(|c| c.is(ClientFlags::PUBSUB)).count();
     let blocked = all.iter().filter(|c| c.is(ClientFlags::BLOCKED)).count();
     let connected = all.len() - replicas - masters;
     field(out, "connected_clients", connected);
@@ -208,7 +209,7 @@ fn clients(ctx: &mut Context<'_>, out: &mut String) {
     field(out, "client_recent_max_output_buffer", largest_output);
     field(out, "blocked_clients", blocked);
     field(out, "tracking_clients", 0);
-    field(out, "pubsub_clients", 0);
+    field(out, "pubsub_clients", subscribed);
     field(out, "watching_clients", ctx.engine.watched.clients());
     field(out, "clients_in_timeout_table", 0);
     field(out, "total_watched_keys", ctx.engine.watched.keys());
@@ -233,7 +234,7 @@ fn memory(ctx: &mut Context<'_>, out: &mut String) {
     let clients: usize = ctx
         .all_clients()
         .iter()
-        .map(|client| client.memory_bytes())
+        .map(|client| engine.client_bytes(client))
         .sum();
     let backlog = ctx.engine.replication.stream.memory_bytes();
     let tables: usize = (0..engine.keyspace.count())
@@ -333,7 +334,7 @@ fn memory(ctx: &mut Context<'_>, out: &mut String) {
         .all_clients()
         .iter()
         .filter(|c| c.is(ClientFlags::REPLICA))
-        .map(|c| c.memory_bytes())
+        .map(|c| engine.client_bytes(c))
         .sum();
     field(out, "mem_clients_slaves", replicas);
     field(out, "mem_clients_normal", clients - replicas);
@@ -463,9 +464,14 @@ fn stats(ctx: &mut Context<'_>, out: &mut String) {
     field(out, "current_eviction_exceeded_time", 0);
     field(out, "keyspace_hits", stats.keyspace_hits);
     field(out, "keyspace_misses", stats.keyspace_misses);
-    field(out, "pubsub_channels", 0);
-    field(out, "pubsub_patterns", 0);
-    field(out, "pubsubshard_channels", 0);
+    let PubSub {
+        channels,
+        patterns,
+        shard_channels,
+    } = &ctx.engine.pubsub;
+    field(out, "pubsub_channels", channels.len());
+    field(out, "pubsub_patterns", patterns.len());
+    field(out, "pubsubshard_channels", shard_channels.len());
     let snapshot_ns = ctx.engine.snapshot_cost.taken_ns;
     field(out, "latest_fork_usec", snapshot_ns / 1000);
     field(out, "total_forks", stats.snapshots);

@@ -491,7 +491,7 @@ pub fn keys_of(
         return Some(keys.map(|at| (at, flags)).collect());
     }
     let mut keys = Vec::new();
-    for spec in row.keys {
+    for spec in row.key_specs() {
         let first = match spec.begin {
             Begin::Index(index) => usize::try_from(index).ok()?,
             Begin::Keyword(keyword, from) => {
@@ -575,7 +575,7 @@ fn call_keys(renames: &Renames, args: &mut Args<'_>) -> Result<Vec<(usize, u32)>
     if !entry.subcommands.is_empty() && argc > 1 {
         entry = table().find_sub(entry, args.at(base + 1)).ok_or(UNKNOWN)?;
     }
-    if entry.command.keys.is_empty() {
+    if entry.command.key_specs().next().is_none() {
         return Err(CommandError::text("ERR The command has no key arguments"));
     }
     if !entry.command.arity_fits(argc) {

@@ -35,6 +35,7 @@ mod migrate;
 pub mod monitoring;
 mod object;
 pub mod persistence;
+mod pubsub;
 pub mod replication;
 mod sample;
 mod scan;
@@ -81,6 +82,7 @@ pub const FAMILIES: &[&[Command]] = &[
     migrate::COMMANDS,
     object::COMMANDS,
     persistence::COMMANDS,
+    pubsub::COMMANDS,
     set::COMMANDS,
     sort::COMMANDS,
     stream::COMMANDS,

@@ -69,6 +69,9 @@ pub const SYSCMD: u32 = 1 << 25;
 /// INFO.
 pub const ALONE: u32 = 1 << 26;
 
+/// Allowed to a client of RESP2 that has subscriptions. Not shown by COMMAND INFO.
+pub const WHEN_SUBSCRIBED: u32 = 1 << 27;
+
 /// Flag names as COMMAND INFO prints them, in its order.
 pub const FLAG_NAMES: &[(u32, &str)] = &[
     (WRITE, "write"),
@@ -521,10 +524,14 @@ impl Command {
             argc >= (-self.arity) as usize
         }
     }
+    /// The specifications that find keys.
+    pub fn key_specs(&self) -> impl Iterator<Item = &'static KeySpec> {
+        self.keys.iter().filter(|spec| spec.flags & NOT_KEY == 0)
+    }
     /// The index of the first key by the first specification, when it is fixed.
     #[inline]
     pub fn first_key(&self) -> Option<usize> {
-        match self.keys.first().map(|spec| spec.begin) {
+        match self.key_specs().next().map(|spec| spec.begin) {
             Some(Begin::Index(index)) => usize::try_from(index).ok(),
             _ => None,
         }

@@ -210,7 +210,7 @@ directives! {
     min_replicas_max_lag: i64 = 10, "min-replicas-max-lag" | "min-slaves-max-lag", Range(0, I32_MAX), 0, Works;
     min_replicas_to_write: i64 = 0, "min-replicas-to-write" | "min-slaves-to-write", Range(0, I32_MAX), 0, Works;
     no_appendfsync_on_rewrite: bool = false, "no-appendfsync-on-rewrite", Any, 0, StoredOnly;
-    notify_keyspace_events: NotifyEvents = NotifyEvents::default(), "notify-keyspace-events", Any, 0, StoredOnly;
+    notify_keyspace_events: NotifyEvents = NotifyEvents::default(), "notify-keyspace-events", Any, 0, Works;
     oom_score_adj: OomScoreAdj = OomScoreAdj::No, "oom-score-adj", Any, 0, Works;
     oom_score_adj_values: OomScores = OomScores([0, 200, 800]), "oom-score-adj-values", Any, MULTI_ARG, Works;
     pidfile: Text = Text::from(""), "pidfile", Any, IMMUTABLE, Works;

@@ -140,5 +140,6 @@ impl Machine {
                 client.flags.remove(ClientFlags::REPLY_SKIP);
             }
         }
+        self.engine.deliver_kept(client);
     }
 }

@@ -81,6 +81,7 @@ impl Machine {
         if was_replica && client.reply.buf.len() > reply_start {
             Machine::silence_replica(client, named, reply_start);
         }
+        self.engine.deliver_kept(client);
         flow
     }
 
@@ -125,7 +126,7 @@ impl Machine {
         log::warn!(
             "Replica generated a reply to command '{}', disconnecting it: {}",
             found.map_or("<unknown>", |entry| entry.full_name.as_str()),
-            guards::describe(client)
+            client.in_log()
         );
     }
 

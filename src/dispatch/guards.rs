@@ -1,5 +1,5 @@
 //! What stands before a call, in Redis's order: existence and arity, protected commands,
-//! authentication, MULTI, memory, disk errors, min-replicas, read-only replica, stale data,
+//! authentication, MULTI, memory, disk errors, min-replicas, read-only replica, subscribed mode, stale data,
 //! loading, pause. One function each; the first that objects answers.
 
 use crate::command::*;
@@ -30,56 +30,6 @@ pub(super) fn refuse_connection(engine: &Engine, client: &Client) -> Option<&'st
         );
     }
     None
-}
-
-/// Unread output of a client that has not logged in.
-const UNAUTHENTICATED_REPLY_BYTES_MAX: u64 = 17 * 1024;
-
-/// Marks a client for closing when its output is over the limit of its class.
-#[inline]
-pub(super) fn check_output_limit(engine: &mut Engine, client: &mut Client) {
-    let unsent = client.unsent() as u64;
-    let limits = &engine.config.client_output_buffer_limit;
-    let limit = if client.is(ClientFlags::REPLICA) && !client.is(ClientFlags::MONITOR) {
-        &limits.replica
-    } else if client.is(ClientFlags::PUBSUB) {
-        &limits.pubsub
-    } else {
-        &limits.normal
-    };
-    let over_hard = limit.hard_bytes > 0 && unsent > limit.hard_bytes;
-    let over_soft = limit.soft_bytes > 0 && unsent > limit.soft_bytes;
-    let now = engine.clock.unix_ms();
-    if !over_soft {
-        client.soft_limit_since_ms = 0;
-    } else if client.soft_limit_since_ms == 0 {
-        client.soft_limit_since_ms = now;
-    }
-    let soft_too_long =
-        over_soft && now - client.soft_limit_since_ms > limit.soft_seconds.saturating_mul(1000);
-    // A client that has not logged in and does not read must not grow: Redis allows its first 16 KiB and 1 KiB more.
-    let over_hard = over_hard
-        || (unsent > UNAUTHENTICATED_REPLY_BYTES_MAX && !client.is(ClientFlags::AUTHENTICATED));
-    if (over_hard || soft_too_long) && !client.is(ClientFlags::CLOSE_ASAP | ClientFlags::MASTER) {
-        log::warn!(
-            "Client {} scheduled to be closed ASAP for overcoming of output buffer limits.",
-            describe(client)
-        );
-        engine.stats.client_output_buffer_limit_disconnections += 1;
-        client.flags.insert(ClientFlags::CLOSE_ASAP);
-    }
-}
-
-/// One client in a log line.
-pub(super) fn describe(client: &Client) -> String {
-    format!(
-        "id={} addr={} laddr={} fd={} name={}",
-        client.id,
-        client.peer,
-        client.local,
-        client.fd,
-        String::from_utf8_lossy(&client.name)
-    )
 }
 
 /// Whether a line of an HTTP request was sent as a command.
@@ -127,6 +77,8 @@ const GUARDS: &[Guard] = &[
     allowed_in_multi,
     saving_works,
     replication,
+    subscribed_mode,
+    not_stale,
     not_loading,
 ];
 
@@ -320,15 +272,42 @@ fn replication_allows(
             "ERR Replica can't interact with the keyspace",
         ));
     }
-    if !config.replica_serve_stale_data
-        && denied_without(client, entry, STALE)
-        && crate::command::replication::is_stale(engine)
-    {
-        return Err(CommandError::text(
-            "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
-        ));
-    }
     Ok(())
+}
+
+/// A client of RESP2 that has subscriptions could not tell a reply from a message.
+#[inline]
+fn subscribed_mode(
+    _: &Engine,
+    client: &Client,
+    entry: &'static Registered,
+) -> Result<(), CommandError> {
+    if !client.is_in_subscribed_mode() || entry.command.is(WHEN_SUBSCRIBED) {
+        return Ok(());
+    }
+    Err(CommandError::owned(format!(
+        "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this \
+         context",
+        entry.full_name
+    )))
+}
+
+/// A replica whose link to its master is down answers from old data only where it may.
+#[inline]
+fn not_stale(
+    engine: &Engine,
+    client: &Client,
+    entry: &'static Registered,
+) -> Result<(), CommandError> {
+    if engine.config.replica_serve_stale_data
+        || !denied_without(client, entry, STALE)
+        || !crate::command::replication::is_stale(engine)
+    {
+        return Ok(());
+    }
+    Err(CommandError::text(
+        "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+    ))
 }
 
 /// Whether this command waits because a key that it may write is on its way to another server.

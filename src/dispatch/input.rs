@@ -4,7 +4,7 @@
 //! discards them; a protocol error behind them is raised when its turn comes. Only hashes, never
 //! pointers into the keyspace, survive an execution.
 
-use super::{Machine, guards, running};
+use super::{Machine, running};
 use crate::command::{Args, Registered, table};
 use crate::engine::{Client, ClientFlags, Host, LinkId};
 use crate::keyspace::Key;
@@ -164,7 +164,7 @@ impl Machine {
 
     pub(super) fn put_back(&mut self, mut client: Box<Client>) {
         let link = client.link;
-        guards::check_output_limit(&mut self.engine, &mut client);
+        self.engine.check_output_limit(&mut client);
         let has_output = client.unsent() > 0 || client.is(ClientFlags::CLOSE_AFTER_REPLY);
         if has_output && !client.is(ClientFlags::DIRTY_LINK) {
             client.flags.insert(ClientFlags::DIRTY_LINK);
@@ -189,7 +189,7 @@ impl Machine {
         if !fits {
             log::warn!(
                 "Closing client that reached max query buffer length: {} (qbuf initial bytes: {})",
-                guards::describe(client),
+                client.in_log(),
                 crate::base::quote::quoted(client.query.get(..64).unwrap_or(&client.query)),
             );
             self.engine.stats.client_query_buffer_limit_disconnections += 1;
@@ -280,7 +280,7 @@ impl Machine {
                 }
                 done = parsed.end;
                 if client.unsent() > OUTPUT_CHECKED_BYTES {
-                    guards::check_output_limit(&mut self.engine, client);
+                    self.engine.check_output_limit(client);
                 }
                 if client.is(ClientFlags::BLOCKED
                     | ClientFlags::CLOSE_AFTER_REPLY
@@ -409,7 +409,7 @@ impl Machine {
     fn protocol_error(&mut self, client: &mut Client, error: ProtocolError, bytes: &[u8]) {
         log::debug!(
             "Protocol error ({error}) from client: {}. Query buffer: {}",
-            guards::describe(client),
+            client.in_log(),
             crate::base::quote::quoted(bytes.get(..128).unwrap_or(bytes)),
         );
         if !client.is(ClientFlags::REPLY_OFF | ClientFlags::REPLY_SKIP_NEXT) {

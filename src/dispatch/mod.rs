@@ -282,6 +282,7 @@ impl Machine {
         while let Some(link) = self.engine.closing.pop() {
             if let Some(client) = self.engine.clients.remove(link) {
                 self.engine.watched.unwatch_all(link);
+                self.engine.pubsub.leave(link);
                 if client.is(ClientFlags::MONITOR) {
                     self.engine.monitors.retain(|&other| other != link);
                 }

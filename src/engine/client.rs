@@ -60,7 +60,7 @@ bitflags::bitflags! {
         const GONE = 1 << 19;
         /// READONLY in cluster mode.
         const READONLY = 1 << 20;
-        /// In pub/sub mode.
+        /// Has subscriptions.
         const PUBSUB = 1 << 21;
         /// On the list of links to close.
         const CLOSING = 1 << 22;
@@ -119,6 +119,9 @@ pub struct Transaction {
     /// Bytes held by the queue.
     pub bytes: usize,
 }
+
+/// Output up to so much is not held against limits: Redis has it in a fixed buffer.
+pub const FIXED_OUTPUT_BYTES: usize = 16 * 1024;
 
 /// A client.
 pub struct Client {
@@ -221,14 +224,38 @@ impl Client {
         self.flags.intersects(flags)
     }
 
+    /// Whether it has subscriptions and speaks RESP2, which cannot tell a reply from a message.
+    #[inline]
+    pub fn is_in_subscribed_mode(&self) -> bool {
+        self.is(ClientFlags::PUBSUB) && !self.reply.is_resp3()
+    }
+
     /// Bytes of output that wait to be written.
     #[inline]
     pub fn unsent(&self) -> usize {
         self.reply.buf.len() - self.sent
     }
 
-    /// Memory it takes, buffers included.
-    pub fn memory_bytes(&self) -> usize {
+    /// Those of them that count for the limits of output.
+    #[inline]
+    pub fn unsent_beyond_fixed(&self) -> usize {
+        self.unsent().saturating_sub(FIXED_OUTPUT_BYTES)
+    }
+
+    /// It in a log line.
+    pub fn in_log(&self) -> String {
+        format!(
+            "id={} addr={} laddr={} fd={} name={}",
+            self.id,
+            self.peer,
+            self.local,
+            self.fd,
+            String::from_utf8_lossy(&self.name)
+        )
+    }
+
+    /// Memory it takes, buffers included (see [`super::Engine::client_bytes`]).
+    pub(super) fn memory_bytes(&self) -> usize {
         size_of::<Client>()
             + self.query.capacity()
             + self.reply.buf.capacity()

@@ -13,18 +13,22 @@ mod glance;
 mod host;
 mod key_waits;
 mod migrate;
+mod output;
 mod own_expires;
 mod pause;
 mod persistence;
 mod propagation;
+mod pubsub;
 mod renames;
 mod replicate;
 mod shutdown;
 mod snapshot_cost;
+mod subscriptions;
 mod watch;
 
 pub use client::{
-    Blocked, Client, ClientFlags, Clients, CommandId, LinkId, QueuedCommand, Transaction,
+    Blocked, Client, ClientFlags, Clients, CommandId, FIXED_OUTPUT_BYTES, LinkId, QueuedCommand,
+    Transaction,
 };
 pub use failover::Failover;
 pub use glance::{GlanceCount, Glances};
@@ -37,15 +41,17 @@ pub use persistence::{
     Background, LoadResult, Loading, Persistence, SaveError, SaveJob, key_load_delay_ns,
 };
 pub use propagation::{Pending, encode_command};
+pub use pubsub::{Outgoing, PubSub, hears};
 pub use renames::Renames;
 pub use replicate::SyncJob;
 pub use shutdown::Shutdown;
 pub use snapshot_cost::SnapshotCost;
+pub use subscriptions::Subscriptions;
 pub use watch::Watched;
 
 use crate::base::prng::Prng;
 use crate::base::time::UnixMs;
-use crate::config::{Config, Id};
+use crate::config::{Config, Id, NotifyEvents};
 use crate::keyspace::{Garbage, Key, Keyspace, is_due};
 use crate::replication::id::Id as ReplicationId;
 use crate::replication::role::Replication;
@@ -75,6 +81,24 @@ pub enum EventClass {
     Expired,
     /// `n`: a key was created.
     New,
+}
+
+impl EventClass {
+    /// Its bit in notify-keyspace-events.
+    #[inline]
+    pub const fn bit(self) -> u32 {
+        match self {
+            EventClass::Generic => NotifyEvents::GENERIC,
+            EventClass::String => NotifyEvents::STRING,
+            EventClass::List => NotifyEvents::LIST,
+            EventClass::Set => NotifyEvents::SET,
+            EventClass::Hash => NotifyEvents::HASH,
+            EventClass::SortedSet => NotifyEvents::ZSET,
+            EventClass::Stream => NotifyEvents::STREAM,
+            EventClass::Expired => NotifyEvents::EXPIRED,
+            EventClass::New => NotifyEvents::NEW,
+        }
+    }
 }
 
 /// What leaves the engine for the shell to do after the round's commands.
@@ -127,6 +151,10 @@ pub struct Engine {
     pub renames: Renames,
     /// Links in MONITOR mode.
     pub monitors: Vec<LinkId>,
+    /// Publish/subscribe.
+    pub pubsub: PubSub,
+    /// Its messages on their way.
+    pub outgoing: Outgoing,
     /// Keys watched by WATCH.
     pub watched: Watched,
     /// CLIENT PAUSE.
@@ -214,6 +242,8 @@ impl Engine {
             ready: Vec::new(),
             renames: Renames::default(),
             monitors: Vec::new(),
+            pubsub: PubSub::default(),
+            outgoing: Outgoing::default(),
             watched: Watched::default(),
             pause: Pause::default(),
             pending: Pending::default(),
@@ -289,6 +319,11 @@ impl Engine {
         matches!(&self.persistence.loading, Some(loading) if loading.serves_old)
     }
 
+    /// Memory that a client takes, its buffers and subscriptions included.
+    pub fn client_bytes(&self, client: &Client) -> usize {
+        client.memory_bytes() + self.pubsub.bytes_of(client.link)
+    }
+
     /// Directives have new values: what the engine derives from them follows.
     pub fn config_changed(&mut self, ids: &[Id]) {
         self.stats.latency_tracking = self.config.latency_tracking;
@@ -326,6 +361,7 @@ impl Engine {
     /// server decides about expiry. Counts a hit or a miss and touches the access word.
     #[inline]
     pub fn read(&mut self, client: &Client, key: Key<'_>) -> Option<&Entry> {
+        self.notify_miss(client, key);
         if self.hides(client, key) {
             self.stats.keyspace_misses += 1;
             return None;
@@ -441,6 +477,13 @@ impl Engine {
     /// As [`Engine::read`] without touching the access word (TTL, TYPE, EXISTS, OBJECT).
     #[inline]
     pub fn peek(&mut self, client: &Client, key: Key<'_>) -> Option<&Entry> {
+        self.notify_miss(client, key);
+        self.examine(client, key)
+    }
+
+    /// As [`Engine::peek`] without the event of a key that is missed (OBJECT).
+    #[inline]
+    pub fn examine(&mut self, client: &Client, key: Key<'_>) -> Option<&Entry> {
         if self.hides(client, key) {
             self.stats.keyspace_misses += 1;
             return None;
@@ -534,10 +577,16 @@ impl Engine {
     #[inline]
     pub fn changed(&mut self, db: usize, key: &[u8], class: EventClass, event: &'static str) {
         self.dirty += 1;
+        self.modified(db, key);
+        self.notify(class, event, key, db);
+    }
+
+    /// What [`Engine::changed`] does beside counting and notifying.
+    #[inline]
+    pub fn modified(&mut self, db: usize, key: &[u8]) {
         self.note_change(db, key);
         self.touch_watched(db, key);
         self.signal_key(db, key);
-        self.notify(class, event, key, db);
     }
 
     /// Marks the clients that watch this key; whatever else they watch does not matter any more.
@@ -587,10 +636,6 @@ impl Engine {
             None => self.watched.spoil_running(link),
         }
     }
-
-    /// Keyspace notification. Delivered to subscribers once pub/sub exists (README, "Not yet").
-    #[inline]
-    pub fn notify(&mut self, _class: EventClass, _event: &'static str, _key: &[u8], _db: usize) {}
 
     /// Ends the pause of a cause; what it postponed is tried again at the end of the round.
     pub fn end_pause(&mut self, cause: PauseCause) {

@@ -254,6 +254,18 @@ impl Reply {
         self.buf.extend_from_slice(bytes);
     }
 
+    /// An out-of-band message that is encoded already, as an array: RESP3 differs in its first byte.
+    #[inline]
+    pub fn raw_push(&mut self, array: &[u8]) {
+        let start = self.buf.len();
+        self.buf.extend_from_slice(array);
+        if self.is_resp3()
+            && let Some(kind) = self.buf.get_mut(start)
+        {
+            *kind = b'>';
+        }
+    }
+
     /// Begins an aggregate whose length is not known yet. What was written since is moved once when it ends.
     pub fn begin_array(&mut self) -> Mark {
         Mark(self.buf.len())
@@ -323,6 +335,7 @@ mod tests {
             reply.map(1);
             reply.set(12);
             reply.push(100);
+            reply.raw_push(b"*1\r\n:5\r\n");
             reply.double(1.5);
             reply.boolean(true);
             reply.big_number("123");
@@ -334,12 +347,12 @@ mod tests {
         };
         assert_eq!(
             write(Protocol::Resp2),
-            "+OK\r\n-ERR a  b\r\n:-7\r\n$10\r\n0123456789\r\n$-1\r\n*-1\r\n*2\r\n*12\r\n*100\r\n$3\r\n1.5\r\n:1\r\n\
+            "+OK\r\n-ERR a  b\r\n:-7\r\n$10\r\n0123456789\r\n$-1\r\n*-1\r\n*2\r\n*12\r\n*100\r\n*1\r\n:5\r\n$3\r\n1.5\r\n:1\r\n\
              $3\r\n123\r\n$2\r\nhi\r\n*1\r\n$2\r\n42\r\n"
         );
         assert_eq!(
             write(Protocol::Resp3),
-            "+OK\r\n-ERR a  b\r\n:-7\r\n$10\r\n0123456789\r\n_\r\n_\r\n%1\r\n~12\r\n>100\r\n,1.5\r\n#t\r\n\
+            "+OK\r\n-ERR a  b\r\n:-7\r\n$10\r\n0123456789\r\n_\r\n_\r\n%1\r\n~12\r\n>100\r\n>1\r\n:5\r\n,1.5\r\n#t\r\n\
              (123\r\n=6\r\ntxt:hi\r\n*1\r\n$2\r\n42\r\n"
         );
     }

@@ -1,0 +1,73 @@
+//! Output of clients: what commands of others append to it, and its limits.
+//!
+//! Source: the documentation of `client-output-buffer-limit` and replies of redis-server 8.0.
+
+use super::{Client, ClientFlags, Engine};
+use crate::base::time::UnixMs;
+use crate::config::Config;
+use crate::stats::Stats;
+
+/// Unread output of a client that has not logged in.
+const UNAUTHENTICATED_REPLY_BYTES_MAX: usize = 17 * 1024;
+
+impl Engine {
+    /// Marks a client for closing when its output is over the limit of its class.
+    #[inline]
+    pub fn check_output_limit(&mut self, client: &mut Client) {
+        let now = self.now();
+        check_limit(&self.config, &mut self.stats, now, client);
+    }
+}
+
+/// As [`Engine::check_output_limit`]; true when it marked the client.
+#[inline]
+pub(super) fn check_limit(
+    config: &Config,
+    stats: &mut Stats,
+    now: UnixMs,
+    client: &mut Client,
+) -> bool {
+    let is_over = is_over_limit(config, now, client)
+        && !client.is(ClientFlags::CLOSE_ASAP | ClientFlags::MASTER);
+    if is_over {
+        give_up(stats, client);
+    }
+    is_over
+}
+
+/// Whether a client's output is over the limit of its class: the hard one, or the soft one for too long.
+#[inline]
+fn is_over_limit(config: &Config, now: UnixMs, client: &mut Client) -> bool {
+    let limits = &config.client_output_buffer_limit;
+    let limit = if client.is(ClientFlags::REPLICA) && !client.is(ClientFlags::MONITOR) {
+        &limits.replica
+    } else if client.is(ClientFlags::PUBSUB) {
+        &limits.pubsub
+    } else {
+        &limits.normal
+    };
+    let bytes = client.unsent_beyond_fixed() as u64;
+    let over_hard = limit.hard_bytes > 0 && bytes > limit.hard_bytes;
+    let over_soft = limit.soft_bytes > 0 && bytes > limit.soft_bytes;
+    if !over_soft {
+        client.soft_limit_since_ms = 0;
+    } else if client.soft_limit_since_ms == 0 {
+        client.soft_limit_since_ms = now;
+    }
+    let soft_too_long =
+        over_soft && now - client.soft_limit_since_ms > limit.soft_seconds.saturating_mul(1000);
+    // A client that has not logged in and does not read must not grow: Redis allows its first 16 KiB and 1 KiB more.
+    let silent_stranger =
+        client.unsent() > UNAUTHENTICATED_REPLY_BYTES_MAX && !client.is(ClientFlags::AUTHENTICATED);
+    over_hard || soft_too_long || silent_stranger
+}
+
+#[cold]
+fn give_up(stats: &mut Stats, client: &mut Client) {
+    log::warn!(
+        "Client {} scheduled to be closed ASAP for overcoming of output buffer limits.",
+        client.in_log()
+    );
+    stats.client_output_buffer_limit_disconnections += 1;
+    client.flags.insert(ClientFlags::CLOSE_ASAP);
+}
