@@ -536,7 +536,7 @@ fn bitfield(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErr
     let grows = make_writable(ctx, key, len)?;
     let db = ctx.client.db;
     ctx.reply().array(steps.len());
-    let mut changes = 0;
+    let (mut changes, mut done) = (0, false);
     for Step {
         action,
         field,
@@ -545,6 +545,7 @@ fn bitfield(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErr
     {
         let string = string_at(ctx.engine.keyspace.find(db, key));
         let old = field.read(string, offset);
+        let writes = !matches!(action, Action::Get);
         let (new, shown) = match action {
             Action::Get => (Some(old), old),
             Action::Set(value, overflow) => (field.set(value, overflow), old),
@@ -565,15 +566,18 @@ fn bitfield(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErr
                 .set_range(db, key, start, &buffer[..bytes]);
             changes += 1;
         }
+        done |= writes && new.is_some();
         match new {
             Some(_) => ctx.reply().int(shown),
             None => ctx.reply().null(),
         }
     }
-    if changes > 0 || grows {
-        // Redis keeps quiet about a string that only grew, and its replicas then differ.
+    if changes > 0 || (grows && done) {
         ctx.changed(key.bytes, EventClass::String, "setbit");
         ctx.engine.dirty += u64::max(changes, 1) - 1;
+    } else if grows {
+        // Redis does not count it either, and its replicas then differ.
+        ctx.changed_quietly(key.bytes);
     }
     Ok(())
 }

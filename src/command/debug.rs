@@ -6,7 +6,6 @@ use sha1::{Digest as _, Sha1};
 use super::*;
 use crate::base::{glob, num};
 use crate::container::Pack;
-use crate::engine::EventClass;
 use crate::keyspace::Ttl;
 use crate::rdb::payload;
 use crate::types::access::lru_idle_seconds;
@@ -385,8 +384,6 @@ fn populate(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErr
         Some(args.int_in(0, limit, CommandError::OutOfRange)? as usize)
     };
     let db = ctx.client.db;
-    // Nothing that a save point counts.
-    let dirty = ctx.engine.dirty;
     for number in 0..count {
         let name = [prefix, b":", number.to_string().as_bytes()].concat();
         let key = ctx.engine.keyspace.key(&name);
@@ -398,11 +395,9 @@ fn populate(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErr
             value.resize(size, 0);
         }
         ctx.engine.keyspace.set_string(db, key, &value, Ttl::None);
-        ctx.engine
-            .changed(db, &name, EventClass::Generic, "populate");
+        ctx.created(db, &name);
+        ctx.engine.modified(db, &name);
     }
-    ctx.engine.dirty = dirty;
-    ctx.replicate_nothing();
     ctx.reply().ok();
     Ok(())
 }
@@ -791,7 +786,7 @@ fn memory_stats(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandEr
     let clients: usize = ctx
         .all_clients()
         .iter()
-        .map(|client| client.memory_bytes())
+        .map(|client| ctx.engine.client_bytes(client))
         .sum();
     let startup = ctx.engine.startup_memory;
     let overhead = startup + clients + tables.iter().sum::<usize>();

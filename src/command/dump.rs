@@ -153,20 +153,16 @@ fn restore(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErro
         return Ok(());
     }
     let (db, ttl) = (ctx.client.db, at.map_or(Ttl::None, Ttl::At));
-    let new = match value {
-        Restored::Int(number) => ctx.engine.keyspace.set_int(db, key, number, ttl),
-        Restored::String(bytes) => ctx.engine.keyspace.set_string(db, key, &bytes, ttl),
+    let keyspace = &mut ctx.engine.keyspace;
+    match value {
+        Restored::Int(number) => drop(keyspace.set_int(db, key, number, ttl)),
+        Restored::String(bytes) => drop(keyspace.set_string(db, key, &bytes, ttl)),
         Restored::Made => {
-            let keyspace = &mut ctx.engine.keyspace;
-            let new = keyspace.find(db, key).is_none();
             keyspace.rename(keyspace.workshop(), key, db, key);
             keyspace.set_expire(db, key, at);
-            new
         }
-    };
-    if new {
-        ctx.created(db, key.bytes);
     }
+    ctx.created(db, key.bytes);
     set_access(ctx, key, &options);
     ctx.changed(key.bytes, EventClass::Generic, "restore");
     if let Some(at) = at.filter(|_| !options.absolute) {

@@ -220,11 +220,8 @@ fn renamenx(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErr
 
 fn give_name(ctx: &mut Context<'_>, from: Key<'_>, to: Key<'_>) {
     let db = ctx.client.db;
-    let new = ctx.engine.keyspace.find(db, to).is_none();
     ctx.engine.keyspace.rename(db, from, db, to);
-    if new {
-        ctx.created(db, to.bytes);
-    }
+    ctx.created(db, to.bytes);
     ctx.changed(from.bytes, EventClass::Generic, "rename_from");
     ctx.changed_too(db, to.bytes, EventClass::Generic, "rename_to");
 }

@@ -9,7 +9,7 @@ use crate::base::time::UnixMs;
 use crate::engine::EventClass;
 use crate::keyspace::{Key, Ttl};
 use crate::types::times::DEADLINE_MAX;
-use crate::types::{HashMut, HashView, Kind};
+use crate::types::{HashMut, HashRef, HashView, Kind};
 
 const EXPIRE_SYNTAX: [&str; 4] = [
     "key seconds [NX | XX | GT | LT]{=condition} FIELDS <numfields field [field ...]>{=fields}",
@@ -486,7 +486,8 @@ fn hgetex(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError
     ctx.engine
         .drop_due_fields(ctx.client, key, true, fields(args, 1));
     if change == Change::None {
-        return get_all(ctx, args, key, count);
+        get_all(ctx, args, key, count);
+        return Ok(());
     }
     let past = matches!(change, Change::At(at) if ctx.is_past(at));
     let (changed, empty) = get_and_change(ctx, args, key, count, change, past)?;
@@ -546,14 +547,11 @@ fn get_and_change<'a>(
     Ok((changed, hash.get().is_empty()))
 }
 
-/// Answers the values of all fields.
-fn get_all(
-    ctx: &mut Context<'_>,
-    args: &Args<'_>,
-    key: Key<'_>,
-    count: usize,
-) -> Result<(), CommandError> {
-    let hash = ctx.engine.read_hash(ctx.client, key)?;
+/// Answers the values of all fields of a hash, if there is one. The look is one for writing: it does not count.
+fn get_all(ctx: &mut Context<'_>, args: &Args<'_>, key: Key<'_>, count: usize) {
+    let now = ctx.engine.hides_before(ctx.client);
+    let found = ctx.engine.write(ctx.client, key);
+    let hash = found.map(|entry| HashView::new(HashRef::of(entry), now));
     let reply = &mut ctx.client.reply;
     reply.array(count);
     for field in fields(args, 1) {
@@ -562,7 +560,6 @@ fn get_all(
             None => reply.null(),
         }
     }
-    Ok(())
 }
 
 /// Propagates another command with the FIELDS of this one, as they came.
@@ -671,9 +668,7 @@ fn may_set(
             .drop_due_fields(ctx.client, key, true, std::iter::once(field));
         let now = ctx.engine.hides_before(ctx.client);
         let found = match ctx.write(key) {
-            Some(entry) => HashView::new(crate::types::HashRef::of(entry), now)
-                .get(field)
-                .is_some(),
+            Some(entry) => HashView::new(HashRef::of(entry), now).get(field).is_some(),
             None => false,
         };
         if found == absent {
@@ -683,11 +678,12 @@ fn may_set(
     Ok(true)
 }
 
-/// Sets fields whose deadline is past: they go.
+/// Sets fields whose deadline is past: they go, and with them a hash that was made for them.
 fn set_past(ctx: &mut Context<'_>, args: &Args<'_>, key: Key<'_>) -> Result<(), CommandError> {
     let limits = limits(ctx);
     let body = ctx.engine.body(ctx.client, key, Kind::Hash)?;
-    let empty = body.is_some_and(|body| {
+    let new = body.is_none();
+    let empty = body.is_none_or(|body| {
         let mut hash = HashMut::new(body, limits);
         hash.expect_deadlines();
         // Each comes and goes, which the hash's form shows.
@@ -699,6 +695,9 @@ fn set_past(ctx: &mut Context<'_>, args: &Args<'_>, key: Key<'_>) -> Result<(), 
         hash.get().is_empty()
     });
     let db = ctx.client.db;
+    if new {
+        ctx.created(db, key.bytes);
+    }
     ctx.engine.notify(EventClass::Hash, "hset", key.bytes, db);
     fields_past(ctx, key, fields(args, 2), empty);
     Ok(())

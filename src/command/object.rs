@@ -69,7 +69,7 @@ fn look(
     show: impl FnOnce(&Engine, &Entry) -> Result<i64, CommandError>,
 ) -> Result<(), CommandError> {
     let key = args.key()?;
-    if ctx.peek(key).is_none() {
+    if ctx.engine.examine(ctx.client, key).is_none() {
         ctx.reply().null();
         return Ok(());
     }
@@ -85,7 +85,7 @@ fn look(
 /// OBJECT ENCODING key. Reply: the encoding's name as a bulk string, or null. O(1).
 fn encoding(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let key = args.key()?;
-    match ctx.peek(key).map(Entry::encoding) {
+    match ctx.engine.examine(ctx.client, key).map(Entry::encoding) {
         Some(name) => ctx.reply().bulk(name.as_bytes()),
         None => ctx.reply().null(),
     }

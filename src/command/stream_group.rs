@@ -218,6 +218,11 @@ fn group_changed(ctx: &mut Context<'_>, key: &[u8], event: &'static str) {
     ctx.engine.notify(EventClass::Stream, event, key, db);
 }
 
+/// A consumer was made.
+pub(super) fn consumer_made(ctx: &mut Context<'_>, key: &[u8]) {
+    group_changed(ctx, key, "xgroup-createconsumer");
+}
+
 // ---- propagation ---------------------------------------------------------------------------
 
 /// A pending entry that changed hands or was delivered again, as replicas are told.
@@ -432,7 +437,7 @@ fn create_consumer(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Com
     drop(stream);
     let made = made == Some(true);
     if made {
-        group_changed(ctx, key.bytes, "xgroup-createconsumer");
+        consumer_made(ctx, key.bytes);
     }
     ctx.reply().int(made.into());
     Ok(())
@@ -482,17 +487,18 @@ fn help(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
 /// XACK key group id [id …]. Reply: how many were pending. Errors: WRONGTYPE, invalid ids. O(ids · log pending).
 fn xack(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let (key, name) = (args.key()?, args.bytes()?);
-    let stream = find_mut(ctx, key)?;
-    let Some(mut stream) = stream.filter(|stream| stream.get().group(name).is_some()) else {
+    let group = find(ctx, key)?.and_then(|stream| stream.group(name));
+    if group.is_none() {
         ctx.reply().int(0);
         return Ok(());
-    };
+    }
     let ids = strict_ids(args)?;
-    let acknowledged = stream.group(name, |group, domain| {
-        let released = ids.iter().filter(|id| group.release(domain, **id));
-        released.count() as u64
+    let acknowledged = find_mut(ctx, key)?.and_then(|mut stream| {
+        stream.group(name, |group, domain| {
+            let released = ids.iter().filter(|id| group.release(domain, **id));
+            released.count() as u64
+        })
     });
-    drop(stream);
     let acknowledged = acknowledged.unwrap_or(0);
     ctx.engine.dirty += acknowledged;
     ctx.reply().int(acknowledged as i64);
@@ -755,7 +761,10 @@ fn xclaim(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError
     drop(claimer);
     // Told on its own only where no claim tells it.
     let moved = moved.flatten().filter(|_| claims.is_empty());
-    ctx.engine.dirty += claims.len() as u64 + u64::from(made) + u64::from(moved.is_some());
+    ctx.engine.dirty += claims.len() as u64 + u64::from(moved.is_some());
+    if made {
+        consumer_made(ctx, key.bytes);
+    }
     if !claims.is_empty() {
         let past = options.delivered_ms < now;
         ctx.engine.signal_claimers(ctx.client.db, key.bytes, past);
@@ -948,7 +957,10 @@ fn xautoclaim(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandE
     gone.for_each(|claim| push_id(reply, claim.id));
     let claims = std::mem::take(&mut claimer.claims);
     drop(claimer);
-    ctx.engine.dirty += claims.len() as u64 + u64::from(made);
+    ctx.engine.dirty += claims.len() as u64;
+    if made {
+        consumer_made(ctx, key.bytes);
+    }
     replicate_claims(ctx, key.bytes, name, consumer_name, &claims);
     Ok(())
 }

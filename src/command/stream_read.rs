@@ -6,8 +6,8 @@
 
 use super::stream::{push_fields, push_id, push_record, push_records, strict_id};
 use super::stream_group::{
-    Claim, TOO_MANY_CONSUMERS, no_key_or_group, release_gone, replicate_claims, replicate_progress,
-    seen_consumer,
+    Claim, TOO_MANY_CONSUMERS, consumer_made, no_key_or_group, release_gone, replicate_claims,
+    replicate_progress, seen_consumer,
 };
 use super::*;
 use crate::base::num;
@@ -180,6 +180,13 @@ fn keys(args: &Args<'_>, grouped: bool) -> Result<std::ops::Range<usize>, Comman
     Ok(start..start + left / 2)
 }
 
+/// Looks at keys once more, as Redis does to serve them: that counts, and so do those that are missed.
+fn look_again(ctx: &mut Context<'_>, args: &Args<'_>, keys: std::ops::Range<usize>) {
+    for at in keys {
+        ctx.read(args.key_at(at));
+    }
+}
+
 /// A key of a reply; its entries follow.
 fn push_key(reply: &mut Reply, key: &[u8]) {
     if !reply.is_resp3() {
@@ -230,6 +237,7 @@ fn xread(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError>
         behind.push(id);
         starts.push(id.next().filter(|_| serves));
     }
+    look_again(ctx, args, keys.clone());
     let served = starts.iter().flatten().count();
     if served == 0 {
         // A `$` is what is last now, not when the command is run again.
@@ -326,6 +334,7 @@ fn xreadgroup(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandE
             word => Some(strict_id(word)?).filter(|id| *id != StreamId::MAX),
         });
     }
+    look_again(ctx, args, keys.clone());
     ctx.replicate_nothing();
     let reply = &mut ctx.client.reply;
     let (mark, mut served) = (reply.begin_array(), 0);
@@ -396,7 +405,10 @@ fn serve_group(
     }
     let delivered = std::mem::take(&mut delivery.delivered);
     drop(delivery);
-    ctx.engine.dirty += delivered.dirty + u64::from(made);
+    ctx.engine.dirty += delivered.dirty;
+    if made {
+        consumer_made(ctx, key.bytes);
+    }
     if made && options.no_ack {
         ctx.replicate_as(&[
             b"XGROUP",

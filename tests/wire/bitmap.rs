@@ -124,7 +124,7 @@ fn step(prng: &mut Prng) -> Words {
     step
 }
 
-fn command(prng: &mut Prng) -> Words {
+pub fn command(prng: &mut Prng) -> Words {
     let key = pick(prng, KEYS);
     match prng.below(20) {
         0 | 1 => words(&["SET"], [key, value(prng)]),

@@ -3,16 +3,8 @@
 
 use std::os::unix::net::UnixStream;
 
-use crate::harness::{Client, Peer, Server, wait_until};
-
-/// Tells a story to both servers; what they answer must be equal.
-fn same_story(args: &[&str], story: impl Fn(&Server) -> Vec<String>) {
-    let Some(theirs) = Peer::Redis8.start(args) else {
-        return;
-    };
-    let ours = Server::start(args);
-    assert_eq!(story(&ours), story(&theirs), "ours, theirs");
-}
+use crate::harness::{Client, Server, wait_until};
+use crate::pair::same_story;
 
 /// A MONITOR line without its time and the client's port.
 fn seen(monitor: &mut Client) -> String {

@@ -168,7 +168,7 @@ fn hash_command(prng: &mut Prng) -> Words {
     }
 }
 
-fn command(prng: &mut Prng) -> Words {
+pub fn command(prng: &mut Prng) -> Words {
     match prng.below(24) {
         0..=9 => set_command(prng),
         10..=19 => hash_command(prng),
@@ -192,7 +192,7 @@ fn command(prng: &mut Prng) -> Words {
 }
 
 /// Replies whose order is the server's own.
-fn differs(words: &[Vec<u8>], ours: &[u8], theirs: &[u8]) -> bool {
+pub fn differs(words: &[Vec<u8>], ours: &[u8], theirs: &[u8]) -> bool {
     let lines = |reply: &[u8]| {
         let mut lines: Vec<Vec<u8>> = reply
             .split(|&byte| byte == b'\n')

@@ -159,7 +159,7 @@ fn with(head: &[&str], tail: impl IntoIterator<Item = Vec<u8>>) -> Words {
     head.chain(tail).collect()
 }
 
-fn command(prng: &mut Prng) -> Words {
+pub fn command(prng: &mut Prng) -> Words {
     let on_key = |prng: &mut Prng, name: &str, rest: Words| {
         let mut words = vec![name.as_bytes().to_vec(), key(prng)];
         words.extend(rest);
@@ -344,7 +344,7 @@ fn command(prng: &mut Prng) -> Words {
 }
 
 /// Replies whose order or moment is the server's own.
-fn differs(words: &[Vec<u8>], ours: &[u8], theirs: &[u8]) -> bool {
+pub fn differs(words: &[Vec<u8>], ours: &[u8], theirs: &[u8]) -> bool {
     let lines = |reply: &[u8]| {
         let mut lines: Vec<Vec<u8>> = reply
             .split(|&byte| byte == b'\n')

@@ -116,7 +116,7 @@ fn expiration(prng: &mut Prng, other: &str) -> Words {
     }
 }
 
-fn command(prng: &mut Prng) -> Words {
+pub fn command(prng: &mut Prng) -> Words {
     match prng.below(24) {
         0..3 => {
             let pairs = some(prng, 4, |prng| vec![field(prng), pick(prng, VALUES)]);
@@ -197,7 +197,7 @@ fn command(prng: &mut Prng) -> Words {
 }
 
 /// Replies whose order is the server's own, and times left.
-fn differs(words: &[Vec<u8>], ours: &[u8], theirs: &[u8]) -> bool {
+pub fn differs(words: &[Vec<u8>], ours: &[u8], theirs: &[u8]) -> bool {
     let lines = |reply: &[u8]| {
         let mut lines: Vec<Vec<u8>> = reply
             .split(|&byte| byte == b'\n')

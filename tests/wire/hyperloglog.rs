@@ -21,7 +21,7 @@ fn element(prng: &mut Prng) -> Words {
     vec![bytes]
 }
 
-fn command(prng: &mut Prng) -> Words {
+pub fn command(prng: &mut Prng) -> Words {
     let key = pick(prng, KEYS);
     match prng.below(40) {
         0..=11 => words(&["PFADD"], [vec![key], some(prng, 30, element)].concat()),

@@ -68,7 +68,7 @@ fn numbered(prng: &mut Prng) -> Words {
     words
 }
 
-fn command(prng: &mut Prng) -> Words {
+pub fn command(prng: &mut Prng) -> Words {
     let (name, rest): (&str, Words) = match prng.below(26) {
         0..=5 => {
             let name = ["LPUSH", "RPUSH", "LPUSHX", "RPUSHX"][prng.below(4) as usize];

@@ -39,11 +39,13 @@ mod later;
 mod limits;
 mod list;
 mod migrate;
+mod notifications;
 mod pair;
 mod parser;
 mod persistence;
 mod propagation;
 mod protocol;
+mod pubsub;
 #[path = "../random/mod.rs"]
 mod random;
 mod reference;

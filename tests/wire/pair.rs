@@ -4,13 +4,95 @@ use std::io::Write;
 
 use redoxide::base::prng::Prng;
 
-use crate::harness::{Client, Peer, Server, push_request, seed};
+use crate::harness::{Client, Peer, Server, Value, push_request, seed};
 
 /// Two servers in the same state, one connection to each.
 pub struct Pair {
     ours: Raw,
     theirs: Raw,
-    _servers: (Server, Server),
+    /// What is compared after each random command as well.
+    events: Option<[Events; 2]>,
+    servers: (Server, Server),
+}
+
+/// Tells a story to this server and to Redis 8, where there is one; what they answer must be equal.
+pub fn same_story(args: &[&str], story: impl Fn(&Server) -> Vec<String>) {
+    let Some(theirs) = Peer::Redis8.start(args) else {
+        return;
+    };
+    let ours = Server::start(args);
+    let (ours, theirs) = (story(&ours), story(&theirs));
+    for (place, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
+        assert_eq!(ours, theirs, "ours, theirs, at {place}");
+    }
+    assert_eq!(ours.len(), theirs.len(), "ours, theirs");
+}
+
+/// Hears what happens to keys, by keyspace notifications of all classes.
+pub struct Events {
+    listener: Client,
+    sender: Client,
+    marks: u64,
+}
+
+impl Events {
+    /// Of all databases of a server, from now on.
+    pub fn of(server: &Server) -> Events {
+        let (mut listener, mut sender) = (server.client(), server.client());
+        assert_eq!(sender.text("CONFIG SET notify-keyspace-events AKEmn"), "OK");
+        listener.text("PSUBSCRIBE __key*__:*");
+        listener.text("SUBSCRIBE mark");
+        Events {
+            listener,
+            sender,
+            marks: 0,
+        }
+    }
+
+    /// As [`Events::take`] without what is a matter of time: the end of what is due; nor, for a command that `failed`, of
+    /// what it looked for before it did.
+    fn take_certain(&mut self, failed: bool) -> Vec<String> {
+        let mut events = Vec::new();
+        let mut ended = String::new();
+        for event in self.take() {
+            let (channel, message) = event.split_once(' ').unwrap_or_default();
+            let (_, name) = channel.split_once("__:").unwrap_or_default();
+            // (key, event)
+            let (key, what) = match channel.starts_with("__keyspace@") {
+                true => (name, message),
+                false => (message, name),
+            };
+            let by_its_fields = what == "del" && ended == key;
+            match what {
+                "expired" | "hexpired" => ended = key.to_owned(),
+                "keymiss" if failed => {}
+                _ if by_its_fields => {}
+                _ => events.push(event),
+            }
+        }
+        events
+    }
+
+    /// Channels and messages since this was last called, in order.
+    pub fn take(&mut self) -> Vec<String> {
+        self.marks += 1;
+        let mark = self.marks.to_string();
+        assert_eq!(self.sender.text(&format!("PUBLISH mark {mark}")), "1");
+        let mut events = Vec::new();
+        loop {
+            let Value::Array(words) = self.listener.read() else {
+                panic!("no message");
+            };
+            let [.., channel, message] = &words[..] else {
+                panic!("no message: {words:?}");
+            };
+            if channel.to_string() == "mark" {
+                assert_eq!(message.to_string(), mark);
+                return events;
+            }
+            events.push(format!("{channel} {message}"));
+        }
+    }
 }
 
 /// A connection that reads replies as bytes.
@@ -32,8 +114,17 @@ impl Pair {
         Some(Pair {
             ours: Raw::new(&ours),
             theirs: Raw::new(&theirs),
-            _servers: (ours, theirs),
+            events: None,
+            servers: (ours, theirs),
         })
+    }
+
+    /// From now on [`Pair::random`] compares the events of keys too.
+    ///
+    /// Not when what is due ends, as each server finds it in its own time, nor what a command looked for that failed.
+    pub fn watch_events(&mut self) {
+        let (ours, theirs) = &self.servers;
+        self.events = Some([Events::of(ours), Events::of(theirs)]);
     }
 
     /// Sends a command to both; (our reply, their reply).
@@ -117,21 +208,29 @@ impl Pair {
             for step in 0..count {
                 let words = command(&mut prng);
                 let (ours, theirs) = self.call(&words);
+                let reply = ours.clone();
                 if ours != theirs && differs(&words, &ours, &theirs) {
-                    let words: Vec<String> = words
-                        .iter()
-                        .map(|word| redoxide::base::quote::quoted(word))
-                        .collect();
                     panic!(
                         "SEED={seed} RESP{protocol} step {step}: {}\nours:   {}\ntheirs: {}",
-                        words.join(" "),
+                        shown(&words),
                         redoxide::base::quote::quoted(&ours),
                         redoxide::base::quote::quoted(&theirs)
                     );
                 }
+                if let Some([ours, theirs]) = &mut self.events {
+                    let failed = reply.starts_with(b"-");
+                    let (ours, theirs) = (ours.take_certain(failed), theirs.take_certain(failed));
+                    assert_eq!(ours, theirs, "SEED={seed} step {step}: {}", shown(&words));
+                }
             }
         }
     }
+}
+
+/// A command in one line.
+fn shown(words: &[Vec<u8>]) -> String {
+    let words = words.iter().map(|word| redoxide::base::quote::quoted(word));
+    words.collect::<Vec<String>>().join(" ")
 }
 
 impl Raw {

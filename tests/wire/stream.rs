@@ -252,7 +252,7 @@ fn claim(prng: &mut Prng) -> Words {
     words
 }
 
-fn command(prng: &mut Prng, clock: &mut u64) -> Words {
+pub fn command(prng: &mut Prng, clock: &mut u64) -> Words {
     match prng.below(100) {
         0..=29 => add(prng, clock),
         30..=44 => read(prng),

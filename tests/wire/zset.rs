@@ -146,7 +146,7 @@ fn zrange(prng: &mut Prng, mut command: Words) -> Words {
     command
 }
 
-fn command(prng: &mut Prng) -> Words {
+pub fn command(prng: &mut Prng) -> Words {
     match prng.below(32) {
         0..=7 => {
             let mut command = vec![b"ZADD".to_vec(), key(prng)];
@@ -248,7 +248,7 @@ fn command(prng: &mut Prng) -> Words {
 }
 
 /// Replies whose order is the server's own, and ranges by member where the scores differ.
-fn differs(words: &[Vec<u8>], ours: &[u8], theirs: &[u8]) -> bool {
+pub fn differs(words: &[Vec<u8>], ours: &[u8], theirs: &[u8]) -> bool {
     let name = words[0].to_ascii_uppercase();
     let has = |option: &str| {
         words
@@ -298,7 +298,7 @@ fn source(prng: &mut Prng) -> Vec<u8> {
     }
 }
 
-fn algebra(prng: &mut Prng) -> Words {
+pub fn algebra(prng: &mut Prng) -> Words {
     if prng.below(3) == 0 {
         let head = words("ZADD", [key(prng)]);
         return [head, pair(prng), some(prng, 3, pair)].concat();
@@ -399,7 +399,7 @@ fn unit(prng: &mut Prng) -> Vec<u8> {
     }
 }
 
-fn geo(prng: &mut Prng) -> Words {
+pub fn geo(prng: &mut Prng) -> Words {
     let options = |prng: &mut Prng, store: bool| {
         some(prng, 4, |prng| {
             match prng.below(if store { 10 } else { 8 }) {
