@@ -5,7 +5,9 @@ use std::fmt::Write;
 
 use super::*;
 use crate::base::num;
-use crate::engine::{Blocked, Client, ClientFlags, Engine, LinkId, PauseCause, PauseKind, PubSub};
+use crate::engine::{
+    Blocked, Client, ClientFlags, Engine, FIXED_OUTPUT_BYTES, LinkId, PauseCause, PauseKind, PubSub,
+};
 
 const CLIENT_FLAGS: u32 = NOSCRIPT | LOADING | STALE;
 const ADMIN_FLAGS: u32 = CLIENT_FLAGS | ADMIN;
@@ -319,7 +321,7 @@ pub fn describe(engine: &Engine, client: &Client, running: Option<usize>, out: &
         -1
     };
     let output = client.reply.buf.capacity();
-    let (unsent, listed) = (client.unsent(), client.unsent_beyond_fixed());
+    let (unsent, blocks) = (client.unsent(), client.output_blocks());
     let memory = engine.client_bytes(client);
     let PubSub {
         channels,
@@ -348,7 +350,7 @@ pub fn describe(engine: &Engine, client: &Client, running: Option<usize>, out: &
     let _ = write!(
         head,
         " age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi={multi} watch={} qbuf={} qbuf-free={} \
-         argv-mem={} multi-mem={} rbs={output} rbp={output} obl={} oll={} omem={listed} tot-mem={memory} \
+         argv-mem={} multi-mem={} rbs={output} rbp={output} obl={} oll={} omem={} tot-mem={memory} \
          events={} cmd={command} user=",
         (now - client.created_ms).max(0) / 1000,
         (now - client.active_ms).max(0) / 1000,
@@ -361,8 +363,9 @@ pub fn describe(engine: &Engine, client: &Client, running: Option<usize>, out: &
         client.query.capacity() - client.query.len(),
         running.unwrap_or(kept),
         client.transaction.bytes,
-        unsent - listed,
-        u8::from(listed > 0),
+        unsent.min(FIXED_OUTPUT_BYTES),
+        blocks,
+        client.limited_bytes(),
         if unsent > 0 && running.is_none() {
             "rw"
         } else {

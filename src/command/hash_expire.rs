@@ -641,7 +641,7 @@ fn hsetex(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError
         return Err(ctx.wrong_arity());
     }
     check_kind(ctx, key)?;
-    if !may_set(ctx, args, key, options.absent)? {
+    if !may_set(ctx, args, key, options.absent) {
         ctx.reply().int(0);
         return Ok(());
     }
@@ -654,28 +654,26 @@ fn hsetex(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError
 }
 
 /// Whether none of the fields is there (FNX), or all are (FXX); due ones go until that is decided.
-fn may_set(
-    ctx: &mut Context<'_>,
-    args: &Args<'_>,
-    key: Key<'_>,
-    absent: Option<bool>,
-) -> Result<bool, CommandError> {
+fn may_set(ctx: &mut Context<'_>, args: &Args<'_>, key: Key<'_>, absent: Option<bool>) -> bool {
     let Some(absent) = absent else {
-        return Ok(true);
+        return true;
     };
+    let (mut may, mut dropped) = (true, 0);
     for field in fields(args, 2) {
-        ctx.engine
-            .drop_due_fields(ctx.client, key, true, std::iter::once(field));
+        dropped += usize::from(ctx.engine.drop_due_field(ctx.client, key, field));
         let now = ctx.engine.hides_before(ctx.client);
-        let found = match ctx.write(key) {
-            Some(entry) => HashView::new(HashRef::of(entry), now).get(field).is_some(),
-            None => false,
-        };
+        let hash = ctx.write(key).map(HashRef::of);
+        let found = hash.is_some_and(|hash| HashView::new(hash, now).get(field).is_some());
         if found == absent {
-            return Ok(false);
+            may = false;
+            break;
         }
     }
-    Ok(true)
+    // One that lost its last field is filled again at once, or goes.
+    let db = ctx.client.db;
+    let empty = !may && ctx.engine.is_empty_hash(db, key);
+    ctx.engine.fields_expired(db, key, dropped, empty);
+    may
 }
 
 /// Sets fields whose deadline is past: they go, and with them a hash that was made for them.

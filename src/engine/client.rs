@@ -122,6 +122,10 @@ pub struct Transaction {
 
 /// Output up to so much is not held against limits: Redis has it in a fixed buffer.
 pub const FIXED_OUTPUT_BYTES: usize = 16 * 1024;
+/// What is beyond counts in blocks, as Redis has it: so much of it in each,
+const OUTPUT_BLOCK_BYTES: usize = 20_464;
+/// which takes a little more.
+const OUTPUT_BLOCK_TAKES: usize = OUTPUT_BLOCK_BYTES + 40;
 
 /// A client.
 pub struct Client {
@@ -236,10 +240,18 @@ impl Client {
         self.reply.buf.len() - self.sent
     }
 
-    /// Those of them that count for the limits of output.
+    /// Blocks that Redis would have for them beyond its fixed buffer.
     #[inline]
-    pub fn unsent_beyond_fixed(&self) -> usize {
-        self.unsent().saturating_sub(FIXED_OUTPUT_BYTES)
+    pub fn output_blocks(&self) -> usize {
+        self.unsent()
+            .saturating_sub(FIXED_OUTPUT_BYTES)
+            .div_ceil(OUTPUT_BLOCK_BYTES)
+    }
+
+    /// What counts for the limits of output.
+    #[inline]
+    pub fn limited_bytes(&self) -> usize {
+        self.output_blocks() * OUTPUT_BLOCK_TAKES
     }
 
     /// It in a log line.

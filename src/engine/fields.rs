@@ -89,28 +89,49 @@ impl Engine {
 
     #[cold]
     fn drop_fields<'f>(&mut self, db: usize, key: Key<'_>, fields: impl Iterator<Item = &'f [u8]>) {
-        let (now, limits) = (self.now(), self.encodings().hash);
         let (mut dropped, mut empty) = (0, false);
         for field in fields {
-            let Some(body) = self.keyspace.body(db, key) else {
-                break;
-            };
-            let mut hash = HashMut::new(body, limits);
-            let found = hash.get().find(field);
-            let due = found.is_some_and(|(_, at)| at.is_some_and(|at| is_due(at, now)));
-            if !due {
-                continue;
+            if self.drop_field(db, key, field) {
+                dropped += 1;
+                empty = self.is_empty_hash(db, key);
             }
-            hash.remove(field);
-            empty = hash.get().is_empty();
-            drop(hash);
-            self.propagate(db, [b"HDEL", key.bytes, field].into_iter());
-            dropped += 1;
             if empty {
                 break;
             }
         }
         self.fields_expired(db, key, dropped, empty);
+    }
+
+    /// Deletes a field that is due, and tells replicas; false when it is not. What it means for the key is the caller's to
+    /// say, by [`Engine::fields_expired`].
+    fn drop_field(&mut self, db: usize, key: Key<'_>, field: &[u8]) -> bool {
+        let (now, limits) = (self.now(), self.encodings().hash);
+        let Some(body) = self.keyspace.body(db, key) else {
+            return false;
+        };
+        let mut hash = HashMut::new(body, limits);
+        let found = hash.get().find(field);
+        let due = found.is_some_and(|(_, at)| at.is_some_and(|at| is_due(at, now)));
+        if due {
+            hash.remove(field);
+            drop(hash);
+            self.propagate(db, [b"HDEL", key.bytes, field].into_iter());
+        }
+        due
+    }
+
+    /// As [`Engine::drop_due_fields`] of one field, for a client that writes; whether it went. The hash may be empty
+    /// then: once the caller has filled it or not, it calls [`Engine::fields_expired`].
+    pub fn drop_due_field(&mut self, client: &Client, key: Key<'_>, field: &[u8]) -> bool {
+        self.keyspace.timed_hashes_len(client.db) > 0
+            && self.may_drop_fields(client, key, true)
+            && self.drop_field(client.db, key, field)
+    }
+
+    /// Whether a key has a hash that lost its last field.
+    pub fn is_empty_hash(&self, db: usize, key: Key<'_>) -> bool {
+        let found = self.keyspace.find(db, key);
+        found.is_some_and(|entry| entry.kind() == Kind::Hash && HashRef::of(entry).is_empty())
     }
 
     /// Deletes due fields of a hash, at most so many, and the hash with its last one; how many.
@@ -154,7 +175,7 @@ impl Engine {
     }
 
     /// After due fields went: counts, notifies, and removes a hash that is empty or to go with what is left.
-    fn fields_expired(&mut self, db: usize, key: Key<'_>, fields: usize, ended: bool) {
+    pub fn fields_expired(&mut self, db: usize, key: Key<'_>, fields: usize, ended: bool) {
         if fields == 0 {
             return;
         }

@@ -46,7 +46,7 @@ fn is_over_limit(config: &Config, now: UnixMs, client: &mut Client) -> bool {
     } else {
         &limits.normal
     };
-    let bytes = client.unsent_beyond_fixed() as u64;
+    let bytes = client.limited_bytes() as u64;
     let over_hard = limit.hard_bytes > 0 && bytes > limit.hard_bytes;
     let over_soft = limit.soft_bytes > 0 && bytes > limit.soft_bytes;
     if !over_soft {

@@ -252,6 +252,13 @@ fn ends_are_reported_as_by_redis() {
                 "HSETEX h PX 20 FIELDS 1 a 1|HGET h a",
                 "HSETEX h PX 20 FIELDS 2 a 1 b 2|HGET h a|HGET h b",
                 "HSETEX h PX 20 FIELDS 1 a 1|HSET h b 2|HGET h a|HGETALL h",
+                "HSETEX h PX 20 FIELDS 2 a 1 b 2|HSETEX h FNX FIELDS 2 a 1 b 2|HGETALL h",
+                "HSETEX h PX 20 FIELDS 2 a 1 b 2|HSETEX h FNX PXAT 1 FIELDS 2 a 1 b 2",
+                "HSETEX h PX 20 FIELDS 1 a 1|HSETEX h FXX FIELDS 1 a 1|HSET h a 1",
+                "HSETEX h PX 20 FIELDS 1 a 1|HSETNX h a 1",
+                "HSETEX h PX 20 FIELDS 1 a 1|HINCRBY h a 1",
+                "HSETEX h PX 20 FIELDS 2 a 1 b 2|HGETDEL h FIELDS 2 a b",
+                "HSETEX h PX 20 FIELDS 1 a 1|HGETEX h EX 10 FIELDS 1 a",
             ] {
                 let mut lines = lines.split('|');
                 client.text("FLUSHALL");
