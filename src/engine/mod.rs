@@ -40,7 +40,7 @@ pub use pause::{Pause, PauseCause, PauseKind};
 pub use persistence::{
     Background, LoadResult, Loading, Persistence, SaveError, SaveJob, key_load_delay_ns,
 };
-pub use propagation::{Pending, encode_command};
+pub use propagation::{Operations, encode_command};
 pub use pubsub::{Outgoing, PubSub, hears};
 pub use renames::Renames;
 pub use replicate::SyncJob;
@@ -160,7 +160,7 @@ pub struct Engine {
     /// CLIENT PAUSE.
     pub pause: Pause,
     /// Operations of the running unit for replicas.
-    pub pending: Pending,
+    pub pending: Operations,
     /// A handler replaced the verbatim propagation of its command.
     pub propagation_replaced: bool,
     /// Changes since start; `dirty - dirty_at_save` are unsaved.
@@ -246,7 +246,7 @@ impl Engine {
             outgoing: Outgoing::default(),
             watched: Watched::default(),
             pause: Pause::default(),
-            pending: Pending::default(),
+            pending: Operations::default(),
             propagation_replaced: false,
             dirty: 0,
             stats: Stats::new(),

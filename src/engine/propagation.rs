@@ -4,13 +4,13 @@
 
 /// The operations of the running unit.
 #[derive(Default)]
-pub struct Pending {
+pub struct Operations {
     buf: Vec<u8>,
     /// (database, end of its bytes in `buf`).
     operations: Vec<(usize, usize)>,
 }
 
-impl Pending {
+impl Operations {
     /// Adds one command for database `db`.
     pub fn push<'a>(&mut self, db: usize, argv: impl ExactSizeIterator<Item = &'a [u8]>) {
         encode_command(&mut self.buf, argv);

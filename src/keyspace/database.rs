@@ -7,7 +7,7 @@ use crate::base::hash::HashSeed;
 use crate::base::time::UnixMs;
 use crate::container::{CowTable, Domain};
 use crate::types::sizes::Sizes;
-use crate::types::times::{Deadlines as TimesChanged, Times};
+use crate::types::times::{Times, TimesChanged};
 use crate::types::{Entry, Kind};
 
 use super::expiry::{Deadlines, TimeIndex};

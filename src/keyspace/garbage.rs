@@ -16,12 +16,12 @@ pub struct Garbage {
     blocks: Vec<container::Garbage>,
     indexes: Vec<TimeIndex>,
     objects: u64,
-    pending: Arc<Pending>,
+    pending: Arc<LazyFree>,
 }
 
 /// Counts of what was handed out and is not freed yet.
 #[derive(Default)]
-pub(super) struct Pending {
+pub(super) struct LazyFree {
     /// Objects given up since the start.
     given_up: AtomicU64,
     /// Those of them that are freed.
@@ -29,7 +29,7 @@ pub(super) struct Pending {
     bytes: AtomicU64,
 }
 
-impl Pending {
+impl LazyFree {
     pub(super) fn given_up(&self) -> u64 {
         self.given_up.load(Ordering::Relaxed)
     }
@@ -48,7 +48,7 @@ impl Pending {
 }
 
 impl Garbage {
-    pub(super) fn new(pending: Arc<Pending>) -> Garbage {
+    pub(super) fn new(pending: Arc<LazyFree>) -> Garbage {
         Garbage {
             entries: Vec::new(),
             entry_bytes: 0,

@@ -27,14 +27,14 @@ use crate::base::time::UnixMs;
 use crate::container::{Domain, Lookup, Owned, Removed};
 use crate::types::body::{BodyMut, Counts, Seeds};
 use crate::types::entry::BLOCK_BYTES_MAX;
-use crate::types::sizes::{Place, Sizes};
+use crate::types::sizes::{Bin, Sizes};
 pub use crate::types::times::Ttl;
 use crate::types::{Chunks, Entry, Times, Value};
 
 use database::Database;
 pub use database::Due;
 pub use garbage::Garbage;
-use garbage::Pending;
+use garbage::LazyFree;
 pub use snapshot::{Snapshot, SnapshotDb};
 
 /// References that one call of `next_due` may look at.
@@ -72,7 +72,7 @@ pub struct Keyspace {
     /// Whether an overwritten entry gets that word too (LRU) or keeps its own (LFU).
     overwrites_access: bool,
     garbage: Option<Garbage>,
-    pending: Arc<Pending>,
+    pending: Arc<LazyFree>,
     /// Domains of keyspaces that [`Keyspace::replace`] put away and that snapshots still see.
     former: Vec<Domain>,
 }
@@ -243,7 +243,7 @@ impl Keyspace {
             Lookup::Vacant(vacant) => {
                 let deadline = ttl.resolve(None);
                 let entry = Entry::new(key.bytes, value, deadline, self.access);
-                database.sizes.changed(None, Some(Place::of(&entry)));
+                database.sizes.changed(None, Some(Bin::of(&entry)));
                 let times = Times::of(&entry);
                 vacant.insert(entry);
                 database.times_changed(key.hash, Times::default(), times);
@@ -251,7 +251,7 @@ impl Keyspace {
             }
             Lookup::Occupied(mut slot) => {
                 let old = Times::of(slot.get());
-                let place = Place::of(slot.get());
+                let bin = Bin::of(slot.get());
                 let deadline = ttl.resolve(old.key);
                 let access = match self.overwrites_access {
                     true => self.access,
@@ -268,8 +268,8 @@ impl Keyspace {
                 } else if slot.get().access() != access {
                     slot.get().set_access(access);
                 }
-                let (now, new) = (Place::of(slot.get()), Times::of(slot.get()));
-                database.sizes.changed(Some(place), Some(now));
+                let (now, new) = (Bin::of(slot.get()), Times::of(slot.get()));
+                database.sizes.changed(Some(bin), Some(now));
                 database.times_changed(key.hash, old, new);
                 false
             }
@@ -286,10 +286,10 @@ impl Keyspace {
             self.set_string(db, key, bytes, Ttl::None);
             return bytes.len();
         };
-        let place = Place::of(slot.get());
+        let bin = Bin::of(slot.get());
         if slot.make_mut().try_append(bytes) {
-            let now = Place::of(slot.get());
-            database.sizes.changed(Some(place), Some(now));
+            let now = Bin::of(slot.get());
+            database.sizes.changed(Some(bin), Some(now));
             return slot.get().string().len();
         }
         let old = slot.get().string();
@@ -321,10 +321,10 @@ impl Keyspace {
         let end = offset + bytes.len();
         let mut whole = Vec::new();
         if let Some(mut slot) = found {
-            let place = Place::of(slot.get());
+            let bin = Bin::of(slot.get());
             if slot.make_mut().try_write(offset, bytes) {
-                let now = Place::of(slot.get());
-                database.sizes.changed(Some(place), Some(now));
+                let now = Bin::of(slot.get());
+                database.sizes.changed(Some(bin), Some(now));
                 return slot.get().string().len();
             }
             slot.get().string().push_to(&mut whole);
@@ -375,8 +375,8 @@ impl Keyspace {
             return false;
         };
         let old = Times::of(slot.get());
-        let place = Place::of(slot.get());
-        database.sizes.changed(Some(place), None);
+        let bin = Bin::of(slot.get());
+        database.sizes.changed(Some(bin), None);
         give_up(slot.remove(), &mut self.garbage, &self.pending);
         database.times_changed(key.hash, old, Times::default());
         true
@@ -396,7 +396,7 @@ impl Keyspace {
             return false;
         };
         let entry = slot.take();
-        database.sizes.changed(Some(Place::of(&entry)), None);
+        database.sizes.changed(Some(Bin::of(&entry)), None);
         database.times_changed(from.hash, Times::of(&entry), Times::default());
         let entry = Entry::with_key(entry, to.bytes);
         entry.set_access(self.access);
@@ -480,16 +480,16 @@ impl Keyspace {
         let database = &mut self.databases[db];
         let table = &mut database.entries.table;
         let (mut old, new) = (Times::default(), Times::of(&entry));
-        let place = Place::of(&entry);
+        let bin = Bin::of(&entry);
         match table.lookup(&mut self.domain, key.hash, |entry| entry.key() == key.bytes) {
             Lookup::Vacant(vacant) => {
-                database.sizes.changed(None, Some(place));
+                database.sizes.changed(None, Some(bin));
                 vacant.insert(entry);
             }
             Lookup::Occupied(mut slot) => {
                 old = Times::of(slot.get());
-                let before = Place::of(slot.get());
-                database.sizes.changed(Some(before), Some(place));
+                let before = Bin::of(slot.get());
+                database.sizes.changed(Some(before), Some(bin));
                 give_up(slot.replace(entry), &mut self.garbage, &self.pending);
             }
         }
@@ -713,13 +713,13 @@ impl Keyspace {
     }
 }
 
-fn garbage_mut<'a>(garbage: &'a mut Option<Garbage>, pending: &Arc<Pending>) -> &'a mut Garbage {
+fn garbage_mut<'a>(garbage: &'a mut Option<Garbage>, pending: &Arc<LazyFree>) -> &'a mut Garbage {
     garbage.get_or_insert_with(|| Garbage::new(Arc::clone(pending)))
 }
 
 /// Drops what a change took out of a table, or keeps it for a helper when that is work.
 #[inline]
-fn give_up(removed: Removed<Entry>, garbage: &mut Option<Garbage>, pending: &Arc<Pending>) {
+fn give_up(removed: Removed<Entry>, garbage: &mut Option<Garbage>, pending: &Arc<LazyFree>) {
     match removed {
         Removed::Owned(entry) if entry.is_large() => {
             garbage_mut(garbage, pending).push_entry(entry)

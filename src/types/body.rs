@@ -6,8 +6,8 @@ use crate::container::{Buffer, CowTable, Domain, EntryMut};
 
 use super::entry::{BLOCK_BYTES_MAX, Entry, Value};
 use super::large::Large;
-use super::sizes::{Place, Sizes};
-use super::times::{Deadlines, Times};
+use super::sizes::{Bin, Sizes};
+use super::times::{Times, TimesChanged};
 
 /// The value of a collection's key in its table. As a [`Buffer`] it is the bytes of the small encoding: an edit is in
 /// place where the allocator's class allows, and copies the entry first where a snapshot sees it.
@@ -16,7 +16,7 @@ pub struct BodyMut<'a> {
     seeds: Seeds<'a>,
     counts: Counts<'a>,
     /// Where the counts have it.
-    place: Option<Place>,
+    bin: Option<Bin>,
     /// What the counts know of its deadlines.
     times: Times,
 }
@@ -28,7 +28,7 @@ pub struct Counts<'a> {
     /// The histogram of sizes.
     pub sizes: &'a mut Sizes,
     /// The indexes of deadlines.
-    pub deadlines: &'a mut dyn Deadlines,
+    pub deadlines: &'a mut dyn TimesChanged,
 }
 
 /// What a new table needs.
@@ -54,15 +54,15 @@ impl<'a> BodyMut<'a> {
         counts: Counts<'a>,
         new: bool,
     ) -> BodyMut<'a> {
-        let (place, times) = match new {
+        let (bin, times) = match new {
             true => (None, Times::default()),
-            false => (Some(Place::of(slot.get())), Times::of(slot.get())),
+            false => (Some(Bin::of(slot.get())), Times::of(slot.get())),
         };
         BodyMut {
             slot,
             seeds,
             counts,
-            place,
+            bin,
             times,
         }
     }
@@ -117,8 +117,8 @@ impl<'a> BodyMut<'a> {
 
 impl Drop for BodyMut<'_> {
     fn drop(&mut self) {
-        let now = Place::of(self.slot.get());
-        self.counts.sizes.changed(self.place, Some(now));
+        let now = Bin::of(self.slot.get());
+        self.counts.sizes.changed(self.bin, Some(now));
         let times = Times::of(self.slot.get());
         if times != self.times {
             let Counts {

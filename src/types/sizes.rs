@@ -14,21 +14,21 @@ pub struct Sizes {
     counts: [[u64; BINS]; Kind::ALL.len()],
 }
 
-/// The place of an entry's value: its kind and its bin, by bytes for strings and elements for others.
+/// Where an entry's value is counted: by its kind, and by bytes for strings and elements for others.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct Bin {
     kind: Kind,
     bin: usize,
 }
 
-impl Place {
-    /// The place of an entry.
+impl Bin {
+    /// That of an entry.
     #[inline]
-    pub fn of(entry: &Entry) -> Place {
+    pub fn of(entry: &Entry) -> Bin {
         let kind = entry.kind();
         if kind == Kind::Stream {
             // Redis reports no sizes of streams.
-            return Place { kind, bin: 0 };
+            return Bin { kind, bin: 0 };
         }
         let bin = match ValueRef::of(entry) {
             ValueRef::String(StringRef::Int(number)) => bin_of_decimal(number),
@@ -39,7 +39,7 @@ impl Place {
             ValueRef::Hash(hash) => bin_of(hash.len()),
             ValueRef::Stream(_) => 0,
         };
-        Place { kind, bin }
+        Bin { kind, bin }
     }
 }
 
@@ -71,14 +71,14 @@ impl Default for Sizes {
 impl Sizes {
     /// An entry came, went, or has another value.
     #[inline]
-    pub fn changed(&mut self, old: Option<Place>, new: Option<Place>) {
+    pub fn changed(&mut self, old: Option<Bin>, new: Option<Bin>) {
         if old == new {
             return;
         }
-        if let Some(Place { kind, bin }) = old {
+        if let Some(Bin { kind, bin }) = old {
             self.counts[kind as usize][bin] -= 1;
         }
-        if let Some(Place { kind, bin }) = new {
+        if let Some(Bin { kind, bin }) = new {
             self.counts[kind as usize][bin] += 1;
         }
     }

@@ -90,7 +90,7 @@ impl Times {
 }
 
 /// Who is told when the deadlines in a value have changed.
-pub trait Deadlines {
+pub trait TimesChanged {
     /// The entry of a key with this hash had the deadlines `old` and now has `new`.
     fn times_changed(&mut self, hash: u64, old: Times, new: Times);
 }
