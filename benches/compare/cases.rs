@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::families;
 use crate::load::{self, Data, Kind, Outcome, Random, Work};
 use crate::os;
+use crate::pubsub;
 use crate::report::{self, Figure, Report};
 use crate::server::{self, Answer, Binary, Client, Cores, Server};
 use crate::stalls;
@@ -105,6 +106,11 @@ pub const CASES: &[Case] = &[
         run: families::whole,
     },
     Case {
+        name: "publish",
+        about: "PUBLISH, one publisher, pipeline 16, to 1 and to 50 subscribers",
+        run: pubsub::run,
+    },
+    Case {
         name: "stalls",
         about: "commands that give up much of a collection of a million: how long they hold the loop",
         run: stalls::run,
@@ -160,7 +166,7 @@ pub struct Bench {
 
 impl Bench {
     /// One core for the server: throughput must not depend on where the kernel moves it.
-    fn one_core(&self) -> Cores {
+    pub fn one_core(&self) -> Cores {
         Cores {
             bound: self.cores.bound[..1].to_vec(),
             ..self.cores.clone()

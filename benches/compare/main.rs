@@ -10,6 +10,7 @@ mod families;
 mod histogram;
 mod load;
 mod os;
+mod pubsub;
 mod report;
 mod server;
 mod stalls;
