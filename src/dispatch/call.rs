@@ -29,7 +29,7 @@ impl Machine {
             client.flags.insert(ClientFlags::REPLY_SKIP);
         }
         let silent = ClientFlags::REPLY_OFF | ClientFlags::REPLY_SKIP;
-        // What EXEC wrote before a CLIENT REPLY in its queue stays.
+        // A transaction sees to its own replies: CLIENT REPLY can be in its queue.
         let mut keeps_reply = false;
         let admitted =
             meant.and_then(|entry| self.admit(client, entry, &args, host).map(|()| entry));
@@ -45,8 +45,7 @@ impl Machine {
                 if client.is(ClientFlags::MULTI) && !entry.command.is(RUNS_IN_MULTI) {
                     self.queue(client, entry, &args);
                 } else if entry.id == self.exec.id {
-                    keeps_reply = !client.is(silent);
-                    self.exec(client, args, host);
+                    keeps_reply = self.exec(client, args, host);
                 } else {
                     self.call(client, entry, args, host);
                 }
@@ -392,7 +391,9 @@ impl Machine {
             line.push(b' ');
             crate::base::quote::push_quoted(&mut line, argument);
         }
-        if client.is(ClientFlags::MONITOR) && !client.is(ClientFlags::CLOSE_AFTER_REPLY) {
+        let deaf =
+            ClientFlags::CLOSE_AFTER_REPLY | ClientFlags::REPLY_OFF | ClientFlags::REPLY_SKIP;
+        if client.is(ClientFlags::MONITOR) && !client.is(deaf) {
             client.reply.simple_bytes(&line);
         }
         let monitors = std::mem::take(&mut self.engine.monitors);

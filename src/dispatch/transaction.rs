@@ -43,28 +43,36 @@ impl Machine {
         self.engine.watched.unwatch_all(client.link);
     }
 
-    /// EXEC: runs the queue as one unit, unless something spoilt it.
-    pub(super) fn exec(&mut self, client: &mut Client, args: Args<'_>, host: &mut dyn Host) {
+    /// EXEC: runs the queue as one unit, unless something spoilt it. Whether it did: then the replies that the client does
+    /// not want are gone already.
+    pub(super) fn exec(
+        &mut self,
+        client: &mut Client,
+        args: Args<'_>,
+        host: &mut dyn Host,
+    ) -> bool {
         if !client.is(ClientFlags::MULTI) {
             // The row's own handler answers the error.
-            return self.call(client, self.exec, args, host);
+            self.call(client, self.exec, args, host);
+            return false;
         }
         let start_ns = self.engine.clock.mono_ns;
         if self.watched_key_expired(client) {
             client.flags.insert(ClientFlags::DIRTY_CAS);
         }
         let spoilt = client.is(ClientFlags::DIRTY_EXEC);
-        if spoilt {
+        let runs = !spoilt && !client.is(ClientFlags::DIRTY_CAS);
+        if runs {
+            self.run_transaction(client, host);
+        } else if spoilt {
             client
                 .reply
                 .error("EXECABORT Transaction discarded because of previous errors.");
             self.engine.stats.errors.count("EXECABORT");
             self.discard(client);
-        } else if client.is(ClientFlags::DIRTY_CAS) {
+        } else {
             client.reply.null_array();
             self.discard(client);
-        } else {
-            self.run_transaction(client, host);
         }
         if !self.engine.monitors.is_empty() {
             // Behind the commands it ran.
@@ -78,6 +86,7 @@ impl Machine {
             .command_done(self.exec.id as usize, taken_ns, spoilt);
         self.engine.stats.eventloop_command_ns += taken_ns;
         self.engine.clock.mono_ns = end_ns;
+        runs
     }
 
     fn run_transaction(&mut self, client: &mut Client, host: &mut dyn Host) {
@@ -102,6 +111,7 @@ impl Machine {
             self.call(client, entry, args, host);
             if client.is(silent) {
                 client.reply.buf.truncate(reply_start);
+                self.engine.deliver_confirmed(client);
             }
         }
         self.in_exec = false;

@@ -216,9 +216,14 @@ impl Engine {
 
     #[cold]
     fn deliver_to(&mut self, client: &mut Client) {
-        let confirmed = std::mem::take(&mut self.outgoing.confirmed.buf);
-        client.reply.raw(&confirmed);
+        self.deliver_confirmed(client);
         self.outgoing.kept.deliver(client);
+    }
+
+    /// The replies of a client's command were taken back, as it asked for none: what confirms subscriptions comes.
+    pub fn deliver_confirmed(&mut self, client: &mut Client) {
+        client.reply.raw(&self.outgoing.confirmed.buf);
+        self.outgoing.confirmed.buf.clear();
     }
 
     /// Keyspace notification: where `notify-keyspace-events` has the class, published to the channel of the key and to

@@ -43,6 +43,7 @@ const TEMPLATES: &[(u64, &str)] = &[
     (1, "SORT [l|t|z] ALPHA LIMIT 0 n STORE l"),
     (1, "SORT l BY nosort STORE l"),
     (3, "[TTL|TYPE|EXISTS|DUMP] k"),
+    (2, "[PUBLISH|SPUBLISH] channel e"),
     // Lists.
     (6, "[RPUSH|LPUSH] l e e* e* e*"),
     (1, "[RPUSHX|LPUSHX] l e e*"),

@@ -387,7 +387,7 @@ fn holds(request: &[u8], word: &[u8]) -> bool {
 
 /// Takes out what must differ: the version, the id and the modules in HELLO's reply, instants of these years, and refused passwords, whose error Redis
 /// swallows when replies are pending.
-fn normalised(mut bytes: Vec<u8>) -> Vec<u8> {
+pub fn normalised(mut bytes: Vec<u8>) -> Vec<u8> {
     let find = |bytes: &[u8], from: usize, what: &[u8]| {
         bytes
             .get(from..)?

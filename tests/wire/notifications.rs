@@ -263,11 +263,9 @@ fn ends_are_reported_as_by_redis() {
                 let mut lines = lines.split('|');
                 client.text("FLUSHALL");
                 client.text(lines.next().unwrap());
-                told.push(events.take().join(", "));
-                std::thread::sleep(Duration::from_millis(40));
+                let mut all = events.take();
                 if active == "1" {
                     // Redis finds them by and by.
-                    let mut all = Vec::new();
                     wait_until("they have ended", || {
                         all.extend(events.take());
                         all.iter().any(|event| event.contains("expired"))
@@ -275,6 +273,8 @@ fn ends_are_reported_as_by_redis() {
                     told.push(all.join(", "));
                     continue;
                 }
+                told.push(all.join(", "));
+                std::thread::sleep(Duration::from_millis(40));
                 for line in lines {
                     client.text(line);
                     let mut all = events.take();
