@@ -161,11 +161,11 @@ impl State {
 /// What stands for no deadline in VALKEY's form.
 const NO_DEADLINE: i64 = -1;
 
-/// A field's deadline in milliseconds, the furthest as the last that there is; `none` is not one.
+/// A field's deadline in milliseconds; `none` is not one.
 fn deadline_of(deadline: i64, none: i64) -> Result<Option<UnixMs>, Stop> {
     match deadline {
         deadline if deadline == none => Ok(None),
-        1.. => Ok(Some(deadline.min(DEADLINE_MAX))),
+        1..=DEADLINE_MAX => Ok(Some(deadline)),
         _ => Err(RdbErrorKind::Value("a field's deadline is out of range").into()),
     }
 }
@@ -204,7 +204,8 @@ fn element(
         }
         Shape::TimedBehind | Shape::TimedText => {
             let value = reader.string(bytes_max, &mut batch.bytes)?;
-            let deadline = i64::from_le_bytes(reader.array()?);
+            // Valkey takes any: the furthest are taken as the last that there is.
+            let deadline = i64::from_le_bytes(reader.array()?).min(DEADLINE_MAX);
             Element::Timed(first, value, deadline_of(deadline, NO_DEADLINE)?)
         }
         Shape::Item => Element::Item(first),
