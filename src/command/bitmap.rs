@@ -576,7 +576,7 @@ fn bitfield(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErr
         ctx.changed(key.bytes, EventClass::String, "setbit");
         ctx.engine.dirty += u64::max(changes, 1) - 1;
     } else if grows {
-        // Redis does not count it either, and its replicas then differ.
+        // Redis tells nobody, and its replicas then differ: here it is a change, without an event as there.
         ctx.changed_quietly(key.bytes);
     }
     Ok(())

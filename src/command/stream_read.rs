@@ -180,10 +180,11 @@ fn keys(args: &Args<'_>, grouped: bool) -> Result<std::ops::Range<usize>, Comman
     Ok(start..start + left / 2)
 }
 
-/// Looks at keys once more, as Redis does to serve them: that counts, and so do those that are missed.
-fn look_again(ctx: &mut Context<'_>, args: &Args<'_>, keys: std::ops::Range<usize>) {
-    for at in keys {
-        ctx.read(args.key_at(at));
+/// Counts a second look at each key, as Redis takes one to serve them: `found` of them are there, these are `missed`.
+fn look_again(ctx: &mut Context<'_>, args: &Args<'_>, found: usize, missed: &[usize]) {
+    ctx.engine.stats.keyspace_hits += found as u64;
+    for at in missed {
+        ctx.read(args.key_at(*at));
     }
 }
 
@@ -216,10 +217,14 @@ fn xread(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError>
         Vec::with_capacity(keys.len()),
         Vec::with_capacity(keys.len()),
     );
+    let mut missed = Vec::new();
     for at in keys.clone() {
         let key = args.key_at(at);
         let found = ctx.engine.read_kind(ctx.client, key, Kind::Stream)?;
         let stream = found.map(Stream::of);
+        if stream.is_none() {
+            missed.push(at);
+        }
         let id = match args.at(at + keys.len()) {
             b"$" => stream.map_or(StreamId::MIN, |stream| stream.meta().last_id),
             b"+" => {
@@ -237,7 +242,7 @@ fn xread(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError>
         behind.push(id);
         starts.push(id.next().filter(|_| serves));
     }
-    look_again(ctx, args, keys.clone());
+    look_again(ctx, args, keys.len() - missed.len(), &missed);
     let served = starts.iter().flatten().count();
     if served == 0 {
         // A `$` is what is last now, not when the command is run again.
@@ -334,7 +339,8 @@ fn xreadgroup(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandE
             word => Some(strict_id(word)?).filter(|id| *id != StreamId::MAX),
         });
     }
-    look_again(ctx, args, keys.clone());
+    // All are there, or their groups would be missing.
+    look_again(ctx, args, keys.len(), &[]);
     ctx.replicate_nothing();
     let reply = &mut ctx.client.reply;
     let (mark, mut served) = (reply.begin_array(), 0);

@@ -600,6 +600,19 @@ impl Client {
             .expect("cannot set the deadline");
     }
 
+    /// Whether the server hangs up, which is read on for: within a minute, as a machine may be busy.
+    pub fn is_dropped(&mut self) -> bool {
+        self.set_deadline(Duration::from_secs(60));
+        let mut bytes = vec![0; 1 << 20];
+        loop {
+            match self.stream.read(&mut bytes) {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(error) => return error.kind() == io::ErrorKind::ConnectionReset,
+            }
+        }
+    }
+
     /// The socket, for what this type does not offer.
     pub fn stream(&mut self) -> &mut TcpStream {
         &mut self.stream

@@ -1,6 +1,5 @@
 //! What a client may keep waiting here: its input and its output.
 
-use std::io::Read;
 use std::time::Duration;
 
 use crate::harness::{Client, Server, Value, push_request, wait_until};
@@ -70,19 +69,6 @@ fn owed(server: &Server) -> Client {
     client
 }
 
-/// Whether the server hangs up on `client`, which reads on from here.
-fn is_dropped(client: &mut Client) -> bool {
-    client.set_deadline(Duration::from_secs(60));
-    let mut bytes = vec![0; 1 << 20];
-    loop {
-        match client.stream().read(&mut bytes) {
-            Ok(0) => return true,
-            Ok(_) => {}
-            Err(error) => return error.kind() == std::io::ErrorKind::ConnectionReset,
-        }
-    }
-}
-
 #[test]
 fn the_soft_output_limit_is_a_matter_of_time() {
     let server = Server::start(&["--client-output-buffer-limit", "normal 0 300kb 1"]);
@@ -104,7 +90,7 @@ fn the_soft_output_limit_is_a_matter_of_time() {
     wait_until("its memory is given back", || {
         memory(&mut other) < before + (10 << 20)
     });
-    assert!(is_dropped(&mut client));
+    assert!(client.is_dropped());
     let closed = other.info("stats", "client_output_buffer_limit_disconnections");
     assert_eq!(closed, "1");
 }
@@ -120,5 +106,5 @@ fn a_monitor_that_does_not_read_is_closed() {
     wait_until("it is closed by the clock", || {
         other.info("clients", "connected_clients") == "1"
     });
-    assert!(is_dropped(&mut monitor));
+    assert!(monitor.is_dropped());
 }

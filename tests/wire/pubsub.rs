@@ -1,7 +1,6 @@
 //! Publish/subscribe: confirmations, messages, the subscribed mode of RESP2, what shows subscriptions, what ends them.
 //! Against Redis 8 where that can be said in replies.
 
-use std::io::Read;
 use std::time::Duration;
 
 use redoxide::base::prng::Prng;
@@ -417,18 +416,6 @@ fn ten_thousand_channels() {
     assert_eq!(sender.text("PUBSUB CHANNELS"), "[]");
 }
 
-/// Reads on to the end; whether it came.
-fn is_dropped(client: &mut Client) -> bool {
-    let mut bytes = vec![0; 1 << 20];
-    loop {
-        match client.stream().read(&mut bytes) {
-            Ok(0) => return true,
-            Ok(_) => {}
-            Err(error) => return error.kind() == std::io::ErrorKind::ConnectionReset,
-        }
-    }
-}
-
 /// A subscriber that does not read is closed by the limits of its class, in the middle of a publisher's pipeline; others
 /// hear all.
 #[test]
@@ -458,7 +445,7 @@ fn a_subscriber_that_does_not_read_is_closed() {
             .log()
             .contains("scheduled to be closed ASAP for overcoming of output buffer limits")
     );
-    assert!(is_dropped(&mut slow));
+    assert!(slow.is_dropped());
     assert_eq!(sender.info("stats", "pubsub_channels"), "1");
 }
 
@@ -480,7 +467,7 @@ fn the_soft_limit_of_subscribers_is_a_matter_of_time() {
     wait_until("it is closed by the clock", || {
         sender.info("clients", "connected_clients") == "1"
     });
-    assert!(is_dropped(&mut slow));
+    assert!(slow.is_dropped());
 }
 
 /// Idle subscribers are no idle clients.
@@ -725,6 +712,6 @@ fn an_own_flood_ends_the_flooder_alone() {
     );
     flooder.try_send(&request.repeat(30));
     flooder.set_deadline(Duration::from_secs(60));
-    assert!(is_dropped(&mut flooder));
+    assert!(flooder.is_dropped());
     assert_eq!(other.text("PUBSUB NUMSUB a"), "[a, 0]");
 }

@@ -240,13 +240,6 @@ pub struct Gone {
     pub references: BTreeMap<Vec<u8>, Vec<StreamId>>,
 }
 
-impl Gone {
-    /// Whether nothing went.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.references.is_empty()
-    }
-}
-
 /// What trimming did.
 #[derive(Debug, Default)]
 pub struct Trimmed {
