@@ -126,10 +126,10 @@ impl Machine {
     fn run_again(&mut self, client: &mut Client, command: QueuedCommand, host: &mut dyn Host) {
         let reply_start = client.reply.buf.len();
         let entry = table().get(command.command);
-        let args = Args::queued(&command, self.engine.keyspace.seed());
+        let mut args = Args::queued(&command, self.engine.keyspace.seed());
         self.again = true;
         match self.admit(client, entry, &args, host) {
-            Ok(()) => self.call(client, entry, args, host),
+            Ok(()) => self.call(client, entry, &mut args, host),
             Err(error) => self.reject(client, Some(entry), error),
         }
         self.again = false;

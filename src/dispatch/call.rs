@@ -16,12 +16,12 @@ impl Machine {
         &mut self,
         client: &mut Client,
         found: Option<&'static Registered>,
-        mut args: Args<'_>,
+        args: &mut Args<'_>,
         host: &mut dyn Host,
     ) -> Flow {
         let reply_start = client.reply.buf.len();
         let was_replica = client.is(ClientFlags::REPLICA);
-        let meant = self.meant(found, &mut args);
+        let meant = self.meant(found, args);
         let named = meant.as_ref().ok().copied();
         client.last_command = named.map(|entry| entry.id);
         if client.is(ClientFlags::REPLY_SKIP_NEXT) {
@@ -32,18 +32,18 @@ impl Machine {
         // A transaction sees to its own replies: CLIENT REPLY can be in its queue.
         let mut keeps_reply = false;
         let admitted =
-            meant.and_then(|entry| self.admit(client, entry, &args, host).map(|()| entry));
+            meant.and_then(|entry| self.admit(client, entry, args, host).map(|()| entry));
         let flow = match admitted {
             Ok(entry) => {
                 if guards::paused(&self.engine, client, entry)
-                    || guards::awaits_move(&self.engine, client, entry, &args)
+                    || guards::awaits_move(&self.engine, client, entry, args)
                 {
                     client.flags.insert(ClientFlags::BLOCKED);
                     client.blocked = Some(Blocked::Paused);
                     return Flow::Postponed;
                 }
                 if client.is(ClientFlags::MULTI) && !entry.command.is(RUNS_IN_MULTI) {
-                    self.queue(client, entry, &args);
+                    self.queue(client, entry, args);
                 } else if entry.id == self.exec.id {
                     keeps_reply = self.exec(client, args, host);
                 } else {
@@ -244,7 +244,7 @@ impl Machine {
         &mut self,
         client: &mut Client,
         entry: &'static Registered,
-        mut args: Args<'_>,
+        args: &mut Args<'_>,
         host: &mut dyn Host,
     ) {
         let start_ns = if self.in_exec {
@@ -256,10 +256,9 @@ impl Machine {
         let errors = self.engine.stats.errors.total();
         let db = client.db;
         if client.is(ClientFlags::MASTER) && !self.engine.migrations.locks_nothing() {
-            guards::note_moving(&mut self.engine, db, entry, &args);
+            guards::note_moving(&mut self.engine, db, entry, args);
         }
         self.engine.propagation_replaced = false;
-        let view = args.clone();
         client.commands += 1;
         let probe = match entry.command.is(WRITE) {
             true => self.engine.snapshot_cost.write_begins(host),
@@ -271,8 +270,8 @@ impl Machine {
             host,
             command: entry,
         };
-        running::ARGS.show((&raw const args).cast());
-        let result = (entry.command.handler)(&mut context, &mut args);
+        running::ARGS.show((&raw const *args).cast());
+        let result = (entry.command.handler)(&mut context, args);
         running::ARGS.clear();
         if let Some(probe) = probe {
             self.engine.snapshot_cost.write_ended(probe, host);
@@ -294,7 +293,7 @@ impl Machine {
             && !self.again
             && !entry.command.is(SKIP_MONITOR | ADMIN)
         {
-            self.feed_monitors(client, entry, &view);
+            self.feed_monitors(client, entry, args);
         }
         let end_ns = host.monotonic_ns();
         let taken_ns = end_ns.saturating_sub(start_ns);
@@ -310,13 +309,13 @@ impl Machine {
             self.engine.stats.eventloop_command_ns += taken_ns;
         }
         if !entry.command.is(SKIP_SLOWLOG) && !waits {
-            self.note_slow(client, entry, &view, taken_ns);
+            self.note_slow(client, entry, args, taken_ns);
         }
         if self.engine.dirty != dirty
             && !self.engine.propagation_replaced
             && self.engine.propagates()
         {
-            self.engine.propagate(db, view.iter());
+            self.engine.propagate(db, args.iter());
         }
         if self.engine.watched.take_spoiled(client.link) {
             client.spoil();

@@ -44,6 +44,8 @@ struct Parsed {
 /// The window of parsed commands; reused.
 #[derive(Default)]
 pub(super) struct Batch {
+    /// The arguments of all, one command behind the other.
+    ranges: Vec<Range>,
     parsed: Vec<Parsed>,
     hashes: Vec<u64>,
     /// Windows until large collections are looked for again.
@@ -211,19 +213,18 @@ impl Machine {
         let mut done = 0;
         client.running_bytes = bytes.len();
         running::CLIENT.show(client);
-        let mut batch = std::mem::take(&mut self.batch);
-        let mut ranges = std::mem::take(&mut self.ranges);
+        let mut batch = self.batch.take().unwrap_or_default();
         while done < bytes.len() {
             batch.parsed.clear();
-            ranges.clear();
+            batch.ranges.clear();
             let limits = self.limits(client);
             let mut at = done;
             let mut incomplete = false;
             while batch.parsed.len() < WINDOW && at < bytes.len() {
-                let first_range = ranges.len();
-                match client.parser.next(bytes, at, &limits, &mut ranges) {
+                let first_range = batch.ranges.len();
+                match client.parser.next(bytes, at, &limits, &mut batch.ranges) {
                     Ok(Some(end)) => {
-                        let end_range = ranges.len();
+                        let end_range = batch.ranges.len();
                         batch.parsed.push(Parsed {
                             first_range,
                             end_range,
@@ -251,14 +252,14 @@ impl Machine {
                 break;
             }
             let decoded = client.parser.take_decoded();
-            self.look_up(client, bytes, &decoded, &ranges, &mut batch);
+            self.look_up(client, bytes, &decoded, &mut batch);
             let count = batch.parsed.len();
             let mut executed = 0;
             // Commands pay neither for other links nor for being read.
             self.engine.clock.mono_ns = host.monotonic_ns();
             for parsed in &batch.parsed {
-                let words = &ranges[parsed.first_range..parsed.end_range];
-                let args = Args::new(
+                let words = &batch.ranges[parsed.first_range..parsed.end_range];
+                let mut args = Args::new(
                     bytes,
                     &decoded,
                     words,
@@ -271,7 +272,7 @@ impl Machine {
                         let now = self.engine.now();
                         self.engine.replication.source.alive(client.link, now);
                     }
-                } else if self.process(client, parsed.entry, args, host) == Flow::Postponed {
+                } else if self.process(client, parsed.entry, &mut args, host) == Flow::Postponed {
                     break;
                 }
                 executed += 1;
@@ -307,28 +308,28 @@ impl Machine {
                 break;
             }
         }
-        self.batch = batch;
-        ranges.clear();
-        ranges.shrink_to(RANGES_KEPT_MAX);
-        self.ranges = ranges;
+        if batch.ranges.capacity() > RANGES_KEPT_MAX {
+            batch.ranges.clear();
+            batch.ranges.shrink_to(RANGES_KEPT_MAX);
+        }
+        self.batch = Some(batch);
         client.running_bytes = 0;
         running::CLIENT.clear();
         done
     }
 
     /// Finds the rows of the window and prefetches their first keys.
-    fn look_up(
-        &self,
-        client: &Client,
-        bytes: &[u8],
-        decoded: &[u8],
-        ranges: &[Range],
-        batch: &mut Batch,
-    ) {
-        batch.hashes.clear();
+    fn look_up(&self, client: &Client, bytes: &[u8], decoded: &[u8], batch: &mut Batch) {
+        let Batch {
+            ranges,
+            parsed,
+            hashes,
+            windows_to_skip,
+        } = batch;
+        hashes.clear();
         let seed = self.engine.keyspace.seed();
-        let prefetch = batch.parsed.len() > 1;
-        for parsed in &mut batch.parsed {
+        let prefetch = parsed.len() > 1;
+        for parsed in &mut *parsed {
             let args = Args::new(
                 bytes,
                 decoded,
@@ -346,16 +347,16 @@ impl Machine {
                 let hash = seed.hash(args.at(index));
                 parsed.hashed = (index, hash);
                 if prefetch {
-                    batch.hashes.push(hash);
+                    hashes.push(hash);
                 }
             }
         }
         if prefetch {
-            self.engine.keyspace.prefetch(client.db, &batch.hashes);
-            if batch.windows_to_skip > 0 {
-                batch.windows_to_skip -= 1;
-            } else if !self.look_into(client, bytes, decoded, ranges, &batch.parsed) {
-                batch.windows_to_skip = SKIPPED_WINDOWS;
+            self.engine.keyspace.prefetch(client.db, hashes);
+            if *windows_to_skip > 0 {
+                *windows_to_skip -= 1;
+            } else if !self.look_into(client, bytes, decoded, ranges, parsed) {
+                *windows_to_skip = SKIPPED_WINDOWS;
             }
         }
     }

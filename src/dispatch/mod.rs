@@ -23,7 +23,6 @@ mod transaction;
 use crate::command::{Registered, rename, table};
 use crate::config::Config;
 use crate::engine::{Action, Client, ClientFlags, Clock, Engine, Host, LinkId, Renames};
-use crate::resp::parser::Range;
 
 /// What a link is, as the shell accepted it.
 #[derive(Clone, Debug, Default)]
@@ -40,16 +39,37 @@ pub struct LinkFacts {
     pub loopback: bool,
 }
 
+/// What is left of a link's output after a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// Perhaps something: see [`Machine::output`].
+    Part,
+    /// Nothing for now.
+    All,
+    /// Nothing, and the link is to be closed now.
+    End,
+}
+
+impl Written {
+    /// After `bytes` of what may be more; to have written none of nothing ends it.
+    fn part(bytes: usize) -> Written {
+        match bytes {
+            0 => Written::All,
+            _ => Written::Part,
+        }
+    }
+}
+
 /// The whole server without its sockets.
 pub struct Machine {
     /// The state commands see.
     pub engine: Engine,
-    batch: input::Batch,
+    /// Taken while input is run.
+    batch: Option<Box<input::Batch>>,
     round_start_ns: u64,
     /// When an attack was logged last.
     attack_logged_ms: Option<u64>,
     round_start_commands: u64,
-    ranges: Vec<Range>,
     cron: cron::Cron,
     /// Inside EXEC: the clock stands still and propagation gathers.
     in_exec: bool,
@@ -80,11 +100,10 @@ impl Machine {
         engine.stats.size_commands(table().all().len());
         Ok(Machine {
             engine,
-            batch: input::Batch::default(),
+            batch: None,
             round_start_ns: mono_ns,
             attack_logged_ms: None,
             round_start_commands: 0,
-            ranges: Vec::new(),
             cron: cron::Cron::default(),
             in_exec: false,
             again: false,
@@ -228,11 +247,11 @@ impl Machine {
         }
     }
 
-    /// `bytes` of [`Machine::output`] are written. True when the link is to be closed now.
-    pub fn wrote(&mut self, link: LinkId, bytes: usize) -> bool {
+    /// `bytes` of [`Machine::output`] are written.
+    pub fn wrote(&mut self, link: LinkId, bytes: usize) -> Written {
         let Some(client) = self.engine.clients.get_mut(link) else {
             self.engine.target_wrote(link, bytes);
-            return false;
+            return Written::part(bytes);
         };
         client.bytes_out += bytes as u64;
         self.engine.stats.writes_processed += u64::from(bytes > 0);
@@ -243,7 +262,10 @@ impl Machine {
                 if bytes > 0 {
                     self.engine.replication.source.sent(link, bytes);
                 }
-                return client.is(ClientFlags::CLOSE_AFTER_REPLY);
+                if client.is(ClientFlags::CLOSE_AFTER_REPLY) {
+                    return Written::End;
+                }
+                return Written::part(bytes);
             }
             if bytes > 0 {
                 self.engine.replication.source.payload_moves(link, now);
@@ -255,15 +277,24 @@ impl Machine {
         if client.sent == client.reply.buf.len() {
             client.sent = 0;
             client.reply.buf.clear();
-            client.reply.buf.shrink_to(input::REPLY_KEPT_BYTES);
-            return client.is(ClientFlags::CLOSE_AFTER_REPLY);
+            if client.reply.buf.capacity() > input::REPLY_KEPT_BYTES {
+                client.reply.buf.shrink_to(input::REPLY_KEPT_BYTES);
+            }
+            return if client.is(ClientFlags::CLOSE_AFTER_REPLY) {
+                Written::End
+            } else if client.is(ClientFlags::REPLICA) {
+                // The stream comes behind its replies.
+                Written::part(bytes)
+            } else {
+                Written::All
+            };
         }
         // A reader that never quite catches up must not hold what it has read; what is left to move is then little.
         if client.sent > input::REPLY_KEPT_BYTES && client.sent > client.reply.buf.len() / 4 * 3 {
             client.reply.buf.drain(..client.sent);
             client.sent = 0;
         }
-        false
+        Written::part(bytes)
     }
 
     /// Takes the list of links with output; each link's mark is cleared.

@@ -48,7 +48,7 @@ impl Machine {
     pub(super) fn exec(
         &mut self,
         client: &mut Client,
-        args: Args<'_>,
+        args: &mut Args<'_>,
         host: &mut dyn Host,
     ) -> bool {
         if !client.is(ClientFlags::MULTI) {
@@ -76,7 +76,7 @@ impl Machine {
         }
         if !self.engine.monitors.is_empty() {
             // Behind the commands it ran.
-            self.feed_monitors(client, self.exec, &args);
+            self.feed_monitors(client, self.exec, args);
         }
         client.commands += 1;
         let end_ns = host.monotonic_ns();
@@ -108,7 +108,7 @@ impl Machine {
                 args.seek(2);
             }
             let reply_start = client.reply.buf.len();
-            self.call(client, entry, args, host);
+            self.call(client, entry, &mut args, host);
             if client.is(silent) {
                 client.reply.buf.truncate(reply_start);
                 self.engine.deliver_confirmed(client);

@@ -2,6 +2,7 @@
 //!
 //! Source: the documentation of `client-output-buffer-limit` and replies of redis-server 8.0.
 
+use super::client::FIXED_OUTPUT_BYTES;
 use super::{Client, ClientFlags, Engine};
 use crate::base::time::UnixMs;
 use crate::config::Config;
@@ -38,6 +39,10 @@ pub(super) fn check_limit(
 /// Whether a client's output is over the limit of its class: the hard one, or the soft one for too long.
 #[inline]
 fn is_over_limit(config: &Config, now: UnixMs, client: &mut Client) -> bool {
+    if client.unsent() <= FIXED_OUTPUT_BYTES {
+        client.soft_limit_since_ms = 0;
+        return false;
+    }
     let limits = &config.client_output_buffer_limit;
     let limit = if client.is(ClientFlags::REPLICA) && !client.is(ClientFlags::MONITOR) {
         &limits.replica

@@ -31,7 +31,7 @@ use super::startup::{self, Prepared};
 use super::sync::{Chunk, Transfer};
 use super::wait::{Gather, Spin};
 use crate::config::Config;
-use crate::dispatch::{LinkFacts, Machine};
+use crate::dispatch::{LinkFacts, Machine, Written};
 use crate::engine::{Action, Host, LoadResult};
 use crate::sys::clock;
 use crate::sys::process::{Signals, Stop};
@@ -64,6 +64,8 @@ struct Link {
     read_closed: bool,
     /// The connection, to the master or to a target of MIGRATE, is being made.
     connecting: bool,
+    /// The socket took no more: what is left is written when an event says that it does again.
+    full: bool,
     /// For [`Gather::read`].
     seen: u32,
 }
@@ -333,7 +335,8 @@ impl Shell {
                     if event.is_read_closed() || event.is_error() {
                         link.read_closed = true;
                     }
-                    if event.is_writable() {
+                    if link.full && event.is_writable() {
+                        link.full = false;
                         self.machine.engine.mark_dirty_if_unsent(token);
                     }
                     if event.is_readable() || event.is_read_closed() || event.is_error() {
@@ -491,6 +494,7 @@ impl Shell {
                         .local_addr()
                         .map(|a| a.to_string())
                         .unwrap_or_default();
+                    let loopback = peer.ip().to_canonical().is_loopback();
                     let _ = socket.set_nodelay(true);
                     self.keep_alive(&socket);
                     let facts = LinkFacts {
@@ -498,7 +502,7 @@ impl Shell {
                         local,
                         fd: socket.as_raw_fd(),
                         unix: false,
-                        loopback: peer.ip().to_canonical().is_loopback(),
+                        loopback,
                     };
                     (Socket::Tcp(socket), facts)
                 }),
@@ -702,6 +706,7 @@ impl Shell {
             queued: false,
             read_closed: false,
             connecting: false,
+            full: false,
             seen: 0,
         });
         Ok(token.0)
@@ -731,17 +736,16 @@ impl Shell {
                 Socket::TcpListener(_) | Socket::UnixListener(_) | Socket::Signals(_) => return,
             };
             match result {
-                Ok(count) => {
-                    if self.machine.wrote(token, count) {
-                        self.machine.closed(token);
-                        return;
-                    }
-                    if count == 0 || self.machine.output(token).is_empty() {
-                        return;
-                    }
-                }
+                Ok(count) => match self.machine.wrote(token, count) {
+                    Written::Part => {}
+                    Written::All => return,
+                    Written::End => return self.machine.closed(token),
+                },
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    link.full = true;
+                    return;
+                }
                 Err(error) => {
                     log::debug!("Error writing to client: {}", listen::strerror(&error));
                     self.machine.closed(token);

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use redoxide::base::prng::Prng;
+use redoxide::dispatch::Written;
 use redoxide::engine::{ClientFlags, LinkId, encode_command};
 use redoxide::replication::replica::State;
 
@@ -484,7 +485,7 @@ impl World {
             }
             let count = bytes.len().min(1 + self.prng.below(20_000) as usize);
             sent.extend_from_slice(&bytes[..count]);
-            if node.machine.wrote(link, count) {
+            if node.machine.wrote(link, count) == Written::End {
                 node.machine.closed(link);
                 break;
             }

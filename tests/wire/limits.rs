@@ -1,7 +1,5 @@
 //! What a client may keep waiting here: its input and its output.
 
-use std::time::Duration;
-
 use crate::harness::{Client, Server, Value, push_request, wait_until};
 
 /// Sends `request` and reads `count` replies; false when the server hangs up instead.
