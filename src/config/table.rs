@@ -175,7 +175,7 @@ directives! {
     hll_sparse_max_bytes: i64 = 3000, "hll-sparse-max-bytes", Memory(0, i64::MAX), 0, Works;
     hz: i64 = 10, "hz", Range(0, I32_MAX), 0, Works;
     ignore_warnings: Text = Text::from(""), "ignore-warnings", Any, 0, StoredOnly;
-    io_nap_us: i64 = 80, "io-nap-us", Range(0, 1000), 0, Works;
+    io_nap_us: i64 = 150, "io-nap-us", Range(0, 1000), 0, Works;
     io_spin_us: i64 = 20, "io-spin-us", Range(0, 1000), 0, Works;
     io_threads: i64 = 1, "io-threads", Range(1, 128), IMMUTABLE, StoredOnly;
     jemalloc_bg_thread: bool = true, "jemalloc-bg-thread", Any, 0, Works;

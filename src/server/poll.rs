@@ -269,7 +269,8 @@ impl Shell {
         let spin_ns = config.io_spin_us as u64 * 1000;
         if busy && sleep_ns > nap_max_ns.max(spin_ns) {
             let start_ns = clock::monotonic_ns();
-            let found = match self.gather.nap_ns(start_ns, nap_max_ns) {
+            let worked_ns = self.machine.engine.stats.totals.eventloop_ns;
+            let found = match self.gather.nap_ns(start_ns, worked_ns, nap_max_ns) {
                 Some(nap_ns) => self.nap(nap_ns)?,
                 None if self.spin.worth_it(spin_ns) => self.spin(start_ns, spin_ns)?,
                 None => false,
@@ -497,6 +498,9 @@ impl Shell {
                     let loopback = peer.ip().to_canonical().is_loopback();
                     let _ = socket.set_nodelay(true);
                     self.keep_alive(&socket);
+                    if loopback {
+                        listen::take_simple_congestion_control(&socket);
+                    }
                     let facts = LinkFacts {
                         peer: peer.to_string(),
                         local,
