@@ -122,7 +122,7 @@ fn flushdb(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErro
 fn flushall(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let sync = flush_is_sync(ctx, args)?;
     let removed = ctx.engine.flush(None);
-    ctx.engine.dirty += removed + 1;
+    ctx.engine.dirty += removed;
     replicate_verbatim(ctx, args);
     persistence::save_emptied(ctx);
     reply_flushed(ctx, sync);

@@ -186,8 +186,9 @@ fn object(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError
     // Without its type and the footer.
     let serialized = payload::dump(ValueRef::of(entry), compress).len() - payload::FOOTER_BYTES - 1;
     let mut text = format!(
-        "Value at:{:p} refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{}",
+        "Value at:{:p} refcount:{} encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{}",
         std::ptr::from_ref(entry),
+        super::object::references(&ctx.engine.config, entry),
         entry.encoding(),
         serialized,
         entry.access(),

@@ -41,7 +41,7 @@ const SECTIONS: &[(&str, &str, bool, Section)] = &[
     ("clients", "Clients", true, clients),
     ("memory", "Memory", true, memory),
     ("persistence", "Persistence", true, persistence),
-    ("threads", "Threads", false, threads),
+    ("threads", "Threads", true, threads),
     ("stats", "Stats", true, stats),
     ("replication", "Replication", true, replication),
     ("cpu", "CPU", true, cpu),
@@ -68,10 +68,7 @@ fn info(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
         let name = args.bytes()?.to_ascii_lowercase();
         match name.as_slice() {
             b"default" => mark(&mut wanted, |_, default| default),
-            b"all" => mark(&mut wanted, |name, _| {
-                name != "modules" && !HIDDEN.contains(&name)
-            }),
-            b"everything" => mark(&mut wanted, |name, _| !HIDDEN.contains(&name)),
+            b"all" | b"everything" => mark(&mut wanted, |name, _| !HIDDEN.contains(&name)),
             other => mark(&mut wanted, |name, _| name.as_bytes() == other),
         }
     }
@@ -639,6 +636,9 @@ fn errorstats(ctx: &mut Context<'_>, out: &mut String) {
 }
 
 fn latencystats(ctx: &mut Context<'_>, out: &mut String) {
+    if !ctx.engine.config.latency_tracking {
+        return;
+    }
     let percentiles = &ctx.engine.config.latency_tracking_info_percentiles.0;
     for entry in table().all() {
         let Some(histogram) = &ctx.engine.stats.command(entry.id as usize).histogram else {

@@ -2,7 +2,7 @@
 //! Source: the documentation of Redis and the replies of redis-server 8.0.
 
 use super::*;
-use crate::config::MaxmemoryPolicy;
+use crate::config::{Config, MaxmemoryPolicy};
 use crate::engine::Engine;
 use crate::types::{Entry, StringRef, ValueRef, access};
 
@@ -126,15 +126,19 @@ fn idletime(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErr
 /// OBJECT REFCOUNT key. Reply: 1, or what Redis says of the integers that its keys share; or null. O(1).
 fn refcount(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     look(ctx, args, |engine, entry| {
-        let small = match ValueRef::of(entry) {
-            ValueRef::String(StringRef::Int(number)) => (0..SHARED_INTEGERS).contains(&number),
-            _ => false,
-        };
-        // Under LRU and LFU every value has an access clock of its own.
-        let shares =
-            engine.config.maxmemory == 0 || !ranks_by_access(engine.config.maxmemory_policy);
-        Ok(if small && shares { SHARED } else { 1 })
+        Ok(references(&engine.config, entry))
     })
+}
+
+/// What Redis would say how often a value is referred to.
+pub(super) fn references(config: &Config, entry: &Entry) -> i64 {
+    let small = match ValueRef::of(entry) {
+        ValueRef::String(StringRef::Int(number)) => (0..SHARED_INTEGERS).contains(&number),
+        _ => false,
+    };
+    // Under LRU and LFU every value has an access clock of its own.
+    let shares = config.maxmemory == 0 || !ranks_by_access(config.maxmemory_policy);
+    if small && shares { SHARED } else { 1 }
 }
 
 fn ranks_by_access(policy: MaxmemoryPolicy) -> bool {

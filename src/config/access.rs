@@ -201,8 +201,11 @@ impl Config {
 }
 
 /// A directory by its absolute path, when `base` is the one in force; `.` and `..` are resolved by
-/// name, without a look at the file system.
+/// name, without a look at the file system. No path stays none: there is no such directory.
 fn absolute(dir: &Text, base: &Text) -> Text {
+    if dir.get().is_none() {
+        return dir.clone();
+    }
     let mut path = PathBuf::new();
     for part in base.path().join(dir.path()).components() {
         match part {

@@ -253,8 +253,8 @@ impl Engine {
 
     /// Takes the snapshot for a job that starts now.
     pub fn sync_job(&mut self, job: &Job, host: &mut dyn Host) -> SyncJob {
-        // Redis 7.0 reads no newer version than this, and of our values all but small sets and streams (types 20 and 21);
-        // newer ones ask for no more. Valkey has a form of its own for deadlines of fields.
+        // Redis 7.0 reads no newer version than this; newer ones ask for no more. Valkey has a form of its own for
+        // deadlines of fields.
         let dialect = match self.dialect(Dialect::Redis(10)) {
             Dialect::Redis(VERSION_TIMED) if job.valkey => Dialect::Valkey(VERSION_VALKEY),
             dialect => dialect,

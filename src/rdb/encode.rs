@@ -9,8 +9,8 @@ use std::io;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use super::{
-    Access, Dialect, VERSION, VERSION_ACCESS, VERSION_AUX, VERSION_CHECKSUM, lzf, opcode,
-    string_form,
+    Access, Dialect, VERSION, VERSION_ACCESS, VERSION_AUX, VERSION_CHECKSUM, VERSION_SET_PACKS,
+    lzf, opcode, string_form,
 };
 use crate::base::crc64::crc64;
 use crate::base::time::UnixMs;
@@ -345,6 +345,11 @@ where
         match value {
             ValueRef::String(value) => self.string_value(value),
             ValueRef::Set(SetRef::Ints(ints)) => self.string(ints.bytes()),
+            ValueRef::Set(SetRef::Pack(pack)) if !self.dialect.is_since(VERSION_SET_PACKS) => {
+                push_length(&mut self.chunk, pack.len() as u64);
+                pack.iter()
+                    .try_for_each(|item| self.string_value(item.into()))
+            }
             ValueRef::Set(SetRef::Pack(pack)) | ValueRef::Zset(ZsetRef::Pack(pack)) => {
                 self.string(pack.bytes())
             }
@@ -472,10 +477,12 @@ where
         push_length(&mut self.chunk, group.consumer_count());
         for (_, consumer) in group.consumers() {
             self.string(&consumer.name)?;
-            let active_ms = consumer.active_ms.unwrap_or(-1);
             self.chunk
                 .extend_from_slice(&consumer.seen_ms.to_le_bytes());
-            self.chunk.extend_from_slice(&active_ms.to_le_bytes());
+            if self.dialect.is_since(VERSION_SET_PACKS) {
+                let active_ms = consumer.active_ms.unwrap_or(-1);
+                self.chunk.extend_from_slice(&active_ms.to_le_bytes());
+            }
             push_length(&mut self.chunk, consumer.pending_count());
             for id in consumer.pending_from(StreamId::MIN) {
                 self.chunk.extend_from_slice(&id.to_bytes());
@@ -708,12 +715,15 @@ fn type_code(value: &ValueRef<'_>, dialect: Dialect) -> u8 {
         ValueRef::String(_) => super::value::STRING,
         ValueRef::List(_) => super::value::QUICKLIST_2,
         ValueRef::Set(SetRef::Ints(_)) => super::value::SET_INTSET,
-        ValueRef::Set(SetRef::Pack(_)) => super::value::SET_LISTPACK,
-        ValueRef::Set(SetRef::Table(_)) => super::value::SET,
+        ValueRef::Set(SetRef::Pack(_)) if dialect.is_since(VERSION_SET_PACKS) => {
+            super::value::SET_LISTPACK
+        }
+        ValueRef::Set(SetRef::Pack(_) | SetRef::Table(_)) => super::value::SET,
         ValueRef::Zset(ZsetRef::Pack(_)) => super::value::ZSET_LISTPACK,
         ValueRef::Zset(ZsetRef::Table(_)) => super::value::ZSET,
         ValueRef::Hash(hash) => hash_code(*hash, dialect),
-        ValueRef::Stream(_) => super::value::STREAM_3,
+        ValueRef::Stream(_) if dialect.is_since(VERSION_SET_PACKS) => super::value::STREAM_3,
+        ValueRef::Stream(_) => super::value::STREAM_2,
     }
 }
 

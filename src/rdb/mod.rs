@@ -83,6 +83,8 @@ pub const VERSION_VALKEY: u16 = 80;
 const VERSION_CHECKSUM: u16 = 5;
 /// The first version with AUX and RESIZEDB records.
 const VERSION_AUX: u16 = 7;
+/// The first version with packs of members and with when consumers were active.
+const VERSION_SET_PACKS: u16 = 11;
 /// The first version with IDLE and FREQ attributes.
 const VERSION_ACCESS: u16 = 9;
 

@@ -35,7 +35,7 @@ pub fn handles(listeners: &[TcpListener]) -> Vec<Socket> {
 }
 
 fn open_all(config: &Config, share: bool) -> Result<Vec<TcpListener>, String> {
-    let mut listeners = Vec::new();
+    let (mut listeners, mut ips) = (Vec::new(), Vec::new());
     let Ok(port) = u16::try_from(config.port) else {
         return Ok(listeners);
     };
@@ -48,7 +48,13 @@ fn open_all(config: &Config, share: bool) -> Result<Vec<TcpListener>, String> {
             None => (false, bind.as_str()),
         };
         let ip = resolve(host).map_err(|error| format!("bind {host}: {}", strerror(&error)))?;
-        match open_tcp(SocketAddr::new(ip, port), config.tcp_backlog, share) {
+        // To share is meant with the listeners before these alone.
+        let opened = match ips.contains(&ip) {
+            true => Err(io::Error::from_raw_os_error(libc::EADDRINUSE)),
+            false => open_tcp(SocketAddr::new(ip, port), config.tcp_backlog, share),
+        };
+        ips.push(ip);
+        match opened {
             Ok(listener) => listeners.push(listener),
             Err(error) => {
                 let reason = strerror(&error);

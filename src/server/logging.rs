@@ -162,16 +162,6 @@ impl Write for Output {
     }
 }
 
-/// Where the pid file goes: as configured, or in /var/run for a daemon.
-pub fn pid_file(config: &Config) -> Option<PathBuf> {
-    match config.pidfile.get() {
-        Some(_) => Some(config.pidfile.path().to_owned()),
-        None => config
-            .daemonize
-            .then(|| PathBuf::from("/var/run/redis.pid")),
-    }
-}
-
 /// The lines that open every log.
 pub fn starting(config: &Config) {
     log::info!("oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo");

@@ -5,9 +5,12 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::logging;
 use crate::command::rename;
-use crate::config::{Config, LoadError, OomScoreAdj, Supervised};
+use crate::config::{Config, LoadError, OomScoreAdj, Supervised, Text};
 use crate::engine::Renames;
 use crate::sys::{cpu, memory, process, title};
+
+/// Where a daemon's pid file goes unless `pidfile` says so.
+const DAEMON_PID_FILE: &str = "/var/run/redis.pid";
 
 /// What must be undone at the end.
 #[derive(Debug)]
@@ -55,7 +58,13 @@ pub fn prepare(config: &mut Config) -> Result<Prepared, String> {
     if let Err(text) = adjust_oom_score(config) {
         log::warn!("{text}");
     }
-    let pid_file = logging::pid_file(config);
+    if config.daemonize && config.pidfile.get().is_none() {
+        config.pidfile = Text::from(DAEMON_PID_FILE);
+    }
+    let pid_file = config
+        .pidfile
+        .get()
+        .map(|_| config.pidfile.path().to_owned());
     if let Some(path) = &pid_file
         && let Err(error) = process::write_pid_file(path)
     {

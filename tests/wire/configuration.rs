@@ -611,11 +611,15 @@ fn the_oom_score_follows_the_role_and_is_left_alone_when_off() {
 fn a_bad_address_to_bind_changes_nothing() {
     let server = Server::start(&[]);
     let mut client = server.client();
-    let reply = client.text("CONFIG SET bind 999.999.999.999");
-    assert!(
-        reply.ends_with("Failed to bind to specified addresses."),
-        "{reply}"
-    );
+    let before = client.text("CONFIG GET bind");
+    for bind in ["999.999.999.999", "127.0.0.1 127.0.0.1"] {
+        let reply = client.call(&["CONFIG", "SET", "bind", bind]).to_string();
+        assert!(
+            reply.ends_with("Failed to bind to specified addresses."),
+            "{bind}: {reply}"
+        );
+    }
+    assert_eq!(client.text("CONFIG GET bind"), before);
     assert_eq!(server.client().text("PING"), "PONG");
 }
 

@@ -218,3 +218,56 @@ fn long_strings_are_compressed_in_files() {
     });
     assert_eq!(again.client().text("DEBUG DIGEST"), digest);
 }
+
+/// Redis 7.0 reads neither packs of members nor when consumers were active, and a type it does not know ends it.
+#[test]
+fn older_replicas_are_sent_what_they_read() {
+    let Some(theirs) = Peer::Redis7.start(ARGS) else {
+        return;
+    };
+    let ours = Server::start(&[ARGS, &["--repl-diskless-sync-delay", "0"]].concat());
+    let (mut client, mut replica) = (ours.client(), theirs.client());
+    let seed = seed();
+    println!("SEED={seed}");
+    let mut keys = Vec::new();
+    let mut prng = Prng::new(seed);
+    for size in [1, 5, 128] {
+        let key = format!("set:{size}");
+        let members = (0..size).map(|_| element(&mut prng, size % 3));
+        let command: Vec<Vec<u8>> = [text("SADD"), text(&key)]
+            .into_iter()
+            .chain(members)
+            .collect();
+        client.call(&command);
+        keys.push(key);
+    }
+    for line in [
+        "SADD mixed a 1 4294967296 -7",
+        "XADD stream 1-1 a 1 b 2",
+        "XADD stream 2-1 a 3",
+        "XGROUP CREATE stream group 0",
+        "XREADGROUP GROUP group reader COUNT 1 STREAMS stream >",
+    ] {
+        client.text(line);
+    }
+    keys.push("mixed".to_owned());
+    replica.text(&format!("REPLICAOF 127.0.0.1 {}", ours.port()));
+    crate::harness::wait_until("the link is up", || {
+        replica.info("replication", "master_link_status") == "up"
+    });
+    for key in keys {
+        let line = format!("DEBUG DIGEST-VALUE {key}");
+        assert_eq!(
+            client.text(&line),
+            replica.text(&line),
+            "seed {seed}: {key}"
+        );
+    }
+    for line in [
+        "XRANGE stream - +",
+        "XPENDING stream group",
+        "XINFO GROUPS stream",
+    ] {
+        assert_eq!(client.text(line), replica.text(line), "{line}");
+    }
+}

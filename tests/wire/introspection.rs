@@ -279,3 +279,46 @@ fn renamed_commands_are_told_by_their_new_names() {
     assert!(!listed.split(['[', ',', ' ', ']']).any(|name| name == "del"));
     assert!(client.text("CFG HELP").starts_with("[CFG <subcommand>"));
 }
+
+/// What INFO shows after commands that have something to say about it.
+#[test]
+fn info_tells_what_redis_tells() {
+    let Some(theirs) = Peer::Redis8.start(&[]) else {
+        return;
+    };
+    let ours = Server::start(&[]);
+    let told = |server: &Server| {
+        let mut client = server.client();
+        let mut told = Vec::new();
+        for line in [
+            "FLUSHALL",
+            "SET a 1",
+            "FLUSHALL",
+            "FLUSHDB",
+            "SET a 1",
+            "FLUSHDB",
+            "SWAPDB 0 1",
+        ] {
+            let reply = client.text(line);
+            let changes = client.info("persistence", "rdb_changes_since_last_save");
+            told.push(format!("{line}: {reply}, {changes} changes"));
+        }
+        client.text("GET");
+        client.text("CONFIG RESETSTAT");
+        let stats = client.info("commandstats", "cmdstat_config|resetstat");
+        told.push(
+            stats
+                .split_once("rejected")
+                .map_or(stats.clone(), |parts| parts.1.to_owned()),
+        );
+        client.text("CONFIG SET latency-tracking no");
+        told.push(client.text("INFO latencystats"));
+        for which in ["", "default", "all", "everything"] {
+            let text = client.text(&format!("INFO {which}"));
+            let heads = text.lines().filter(|line| line.starts_with('#'));
+            told.push(heads.collect::<Vec<_>>().join(" "));
+        }
+        told
+    };
+    assert_eq!(told(&ours), told(&theirs));
+}

@@ -312,6 +312,10 @@ fn writes_are_refused_while_saving_fails() {
         client.text(&format!("CONFIG SET dir {}", dir.display())),
         "OK"
     );
+    for nowhere in ["", "/nonexistent"] {
+        let reply = client.call(&["CONFIG", "SET", "dir", nowhere]).to_string();
+        assert!(reply.ends_with("No such file or directory"), "{reply}");
+    }
     client.text("SET k 1");
     std::fs::remove_dir(&dir).unwrap();
     assert!(client.text("SAVE").starts_with("(error) ERR"));

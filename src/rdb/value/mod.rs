@@ -31,6 +31,8 @@ pub const HASH_LISTPACK: u8 = 16;
 pub const ZSET_LISTPACK: u8 = 17;
 /// A list's chunks.
 pub const QUICKLIST_2: u8 = 18;
+/// A stream's blocks and groups.
+pub const STREAM_2: u8 = 19;
 /// A pack of members.
 pub const SET_LISTPACK: u8 = 20;
 /// A stream's blocks and groups, with when consumers were active.
@@ -167,7 +169,7 @@ pub const TYPES: &[Type] = &[
         "quicklist-v2",
         Some(collection::quicklist2),
     ),
-    row(19, Under::Both, "stream-v2", Some(stream::start_2)),
+    row(STREAM_2, Under::Both, "stream-v2", Some(stream::start_2)),
     row(
         SET_LISTPACK,
         Under::Both,
