@@ -60,17 +60,18 @@ fn serve(args: &[OsString]) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if config.syslog_enabled {
+        logging::enable_syslog(&config);
+    }
+    logging::configure(config.loglevel, config.logfile.path());
+    let supervised = startup::greet_supervisor(&config);
     if config.daemonize
-        && startup::supervisor(&config).is_none()
+        && !supervised
         && let Err(error) = process::daemonize()
     {
         eprintln!("Can't go to the background: {error}");
         return ExitCode::FAILURE;
     }
-    if config.syslog_enabled {
-        logging::enable_syslog(&config);
-    }
-    logging::configure(config.loglevel, config.logfile.path());
     logging::starting(&config);
     redoxide::server::run(config)
 }

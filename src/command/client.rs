@@ -1,13 +1,9 @@
 //! CLIENT and its subcommands.
 //! Source: the documentation of Redis and the replies of redis-server 8.0.
 
-use std::fmt::Write;
-
 use super::*;
 use crate::base::num;
-use crate::engine::{
-    Blocked, Client, ClientFlags, Engine, FIXED_OUTPUT_BYTES, LinkId, PauseCause, PauseKind, PubSub,
-};
+use crate::engine::{Blocked, Client, ClientFlags, LinkId, PauseCause, PauseKind};
 
 const CLIENT_FLAGS: u32 = NOSCRIPT | LOADING | STALE;
 const ADMIN_FLAGS: u32 = CLIENT_FLAGS | ADMIN;
@@ -204,7 +200,7 @@ fn id(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
 fn info(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let mut line = Vec::new();
     let argument_bytes = Some(args.iter().map(<[u8]>::len).sum());
-    describe(ctx.engine, ctx.client, argument_bytes, &mut line);
+    ctx.engine.describe(ctx.client, argument_bytes, &mut line);
     line.push(b'\n');
     ctx.reply().verbatim("txt", &line);
     Ok(())
@@ -278,111 +274,12 @@ fn list(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
         if wanted {
             let runs = client.id == ctx.client.id;
             let running = runs.then_some(argument_bytes);
-            describe(ctx.engine, client, running, &mut lines);
+            ctx.engine.describe(client, running, &mut lines);
             lines.push(b'\n');
         }
     }
     ctx.reply().verbatim("txt", &lines);
     Ok(())
-}
-
-/// Appends a client's line, without its end. `running`: the bytes of the arguments of the command that it runs, whose
-/// reply the line is part of.
-pub fn describe(engine: &Engine, client: &Client, running: Option<usize>, out: &mut Vec<u8>) {
-    let mut flags = String::new();
-    let letters = [
-        (ClientFlags::MONITOR, 'O'),
-        (ClientFlags::REPLICA, 'S'),
-        (ClientFlags::MASTER, 'M'),
-        (ClientFlags::PUBSUB, 'P'),
-        (ClientFlags::MULTI, 'x'),
-        (ClientFlags::BLOCKED, 'b'),
-        (ClientFlags::DIRTY_CAS, 'd'),
-        (ClientFlags::CLOSE_AFTER_REPLY, 'c'),
-        (ClientFlags::CLOSE_ASAP, 'A'),
-        (ClientFlags::UNIX_SOCKET, 'U'),
-        (ClientFlags::READONLY, 'r'),
-        (ClientFlags::NO_EVICT, 'e'),
-        (ClientFlags::NO_TOUCH, 'T'),
-    ];
-    flags.extend(
-        letters
-            .iter()
-            .filter(|(flag, _)| client.is(*flag))
-            .map(|(_, letter)| letter),
-    );
-    if flags.is_empty() {
-        flags.push('N');
-    }
-    let now = engine.now();
-    let multi = if client.is(ClientFlags::MULTI) {
-        client.transaction.commands.len() as i64
-    } else {
-        -1
-    };
-    let output = client.reply.buf.capacity();
-    let (unsent, blocks) = (client.unsent(), client.output_blocks());
-    let memory = engine.client_bytes(client);
-    let PubSub {
-        channels,
-        patterns,
-        shard_channels,
-    } = &engine.pubsub;
-    let command = match client.last_command {
-        Some(id) => table().get(id).full_name.as_str(),
-        None => "NULL",
-    };
-    // The arguments of a command that waits are kept; those of one that is not complete are part of its input.
-    let kept = match &client.blocked {
-        Some(Blocked::Keys(wait)) => wait.command.bytes.len(),
-        _ => 0,
-    };
-    let mut head = String::with_capacity(400);
-    // Writing to a String cannot fail.
-    let _ = write!(
-        head,
-        "id={} addr={} laddr={} fd={} name=",
-        client.id, client.peer, client.local, client.fd
-    );
-    out.extend_from_slice(head.as_bytes());
-    out.extend_from_slice(&client.name);
-    head.clear();
-    let _ = write!(
-        head,
-        " age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi={multi} watch={} qbuf={} qbuf-free={} \
-         argv-mem={} multi-mem={} rbs={output} rbp={output} obl={} oll={} omem={} tot-mem={memory} \
-         events={} cmd={command} user=",
-        (now - client.created_ms).max(0) / 1000,
-        (now - client.active_ms).max(0) / 1000,
-        client.db,
-        channels.count_of(client.link),
-        patterns.count_of(client.link),
-        shard_channels.count_of(client.link),
-        engine.watched.count_of(client.link),
-        client.query.len() + client.running_bytes,
-        client.query.capacity() - client.query.len(),
-        running.unwrap_or(kept),
-        client.transaction.bytes,
-        unsent.min(FIXED_OUTPUT_BYTES),
-        blocks,
-        client.limited_bytes(),
-        if unsent > 0 && running.is_none() {
-            "rw"
-        } else {
-            "r"
-        },
-    );
-    out.extend_from_slice(head.as_bytes());
-    out.extend_from_slice(&client.user);
-    out.extend_from_slice(if client.reply.is_resp3() {
-        b" redir=-1 resp=3 lib-name="
-    } else {
-        b" redir=-1 resp=2 lib-name="
-    });
-    out.extend_from_slice(&client.lib_name);
-    out.extend_from_slice(b" lib-ver=");
-    out.extend_from_slice(&client.lib_ver);
-    out.extend_from_slice(b" io-thread=0");
 }
 
 /// What CLIENT KILL asks of a client.

@@ -114,6 +114,10 @@ fn set(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let refused = |error: SetError| CommandError::owned(error.to_string());
     let change = ctx.engine.config.set(&pairs, context).map_err(refused)?;
     if let Err((id, text)) = ctx.host.apply_config(&change.ids, &ctx.engine.config) {
+        log::warn!(
+            "Failed applying new configuration. Possibly related to new {} setting. Restoring previous settings.",
+            id.name()
+        );
         let changed = change.ids.clone();
         ctx.engine.config.roll_back(change);
         // Those applied before the one that failed go back as well; what was possible then is so now.

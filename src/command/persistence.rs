@@ -204,7 +204,7 @@ pub fn debug_reload(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Co
     } else {
         ctx.engine.loaded(&loaded);
     }
-    log::warn!("DB reloaded by DEBUG RELOAD");
+    log::info!("DB reloaded by DEBUG RELOAD");
     ctx.reply().ok();
     Ok(())
 }
@@ -228,7 +228,7 @@ fn reload(
         batch.clear();
         let decoded = decoder
             .decode(&mut batch)
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| error.end_of_load())?;
         let keys = loader.loaded().seen();
         let keyspace = match &mut fresh {
             Some(fresh) => &mut **fresh,
@@ -236,14 +236,14 @@ fn reload(
         };
         loader
             .apply(keyspace, &batch, 0, usize::MAX)
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| error.end_of_load())?;
         let delay_ns = key_load_delay_ns(&ctx.engine.config, loader.loaded().seen() - keys);
         ctx.host.sleep_us(delay_ns / 1000);
         match decoded {
             Decoded::Done => return Ok(()),
             Decoded::BatchFull => {}
             Decoded::NeedInput(_) => match decoder.feed_from(&mut file, 1 << 18) {
-                Ok(0) => return Err(decoder.truncated().to_string()),
+                Ok(0) => return Err(decoder.truncated().end_of_load()),
                 Ok(_) => {}
                 Err(error) => return Err(error.to_string()),
             },

@@ -94,17 +94,10 @@ pub const COMMANDS: &[Command] = &[
         .doc(Group::Server, "1.0.0", "", "An internal command used in replication."),
 ];
 
-/// The running client as Redis's log shows it.
-fn describe(ctx: &Context<'_>) -> String {
-    let client = &*ctx.client;
-    format!(
-        "id={} addr={} laddr={} fd={} name={}",
-        client.id,
-        client.peer,
-        client.local,
-        client.fd,
-        String::from_utf8_lossy(&client.name)
-    )
+/// The client whose command with these arguments runs, as Redis's log shows it.
+fn describe(ctx: &Context<'_>, args: &Args<'_>) -> String {
+    let argument_bytes = args.iter().map(<[u8]>::len).sum();
+    ctx.engine.described(ctx.client, Some(argument_bytes))
 }
 
 /// REPLICAOF host port | NO ONE
@@ -122,7 +115,7 @@ fn replicaof(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandEr
             role_changed(ctx);
             log::info!(
                 "MASTER MODE enabled (user request from '{}')",
-                describe(ctx)
+                describe(ctx, args)
             );
         }
         ctx.reply().ok();
@@ -141,7 +134,7 @@ fn replicaof(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandEr
         role_changed(ctx);
         log::info!(
             "REPLICAOF {host}:{port} enabled (user request from '{}')",
-            describe(ctx)
+            describe(ctx, args)
         );
         ctx.reply().ok();
     } else {
@@ -407,13 +400,13 @@ fn psync(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError>
         );
     })?;
     if args.take("failover") {
-        take_over(ctx, id)?;
+        take_over(ctx, args, id)?;
     }
     synchronise(ctx, Some((id, offset)))
 }
 
 /// Our master asks us to take its place: it will be the replica that this link serves.
-fn take_over(ctx: &mut Context<'_>, id: &[u8]) -> Result<(), CommandError> {
+fn take_over(ctx: &mut Context<'_>, args: &Args<'_>, id: &[u8]) -> Result<(), CommandError> {
     log::warn!(
         "Failover request received for replid {}.",
         String::from_utf8_lossy(&id[..id.len().min(64)])
@@ -431,7 +424,7 @@ fn take_over(ctx: &mut Context<'_>, id: &[u8]) -> Result<(), CommandError> {
     ctx.engine.promote();
     log::info!(
         "MASTER MODE enabled (failover request from '{}')",
-        describe(ctx)
+        describe(ctx, args)
     );
     Ok(())
 }

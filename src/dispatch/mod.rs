@@ -97,6 +97,7 @@ impl Machine {
             .ok_or("no EXEC in the command table")?;
         let mut engine = Engine::new(config, seed, clock);
         engine.renames = renames;
+        engine.command_name = |id| table().get(id).full_name.as_str();
         engine.stats.size_commands(table().all().len());
         Ok(Machine {
             engine,
@@ -158,7 +159,15 @@ impl Machine {
     /// The socket of a link is gone (peer closed, error).
     pub fn closed(&mut self, link: LinkId) {
         match self.engine.clients.get(link) {
-            Some(_) => self.engine.close_soon(link),
+            Some(client) => {
+                if self.engine.master_link == Some(link)
+                    && !client.is(ClientFlags::CLOSE_ASAP)
+                    && let Some(master) = &self.engine.replication.master
+                {
+                    master.hung_up();
+                }
+                self.engine.close_soon(link);
+            }
             None => self.engine.target_closed(link),
         }
     }

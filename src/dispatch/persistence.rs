@@ -143,7 +143,7 @@ impl Machine {
                 }
                 Err(error) => {
                     load.batches.clear();
-                    load.end = Some(Err(error.to_string()));
+                    load.end = Some(Err(error.end_of_load()));
                     break;
                 }
             }
@@ -219,6 +219,7 @@ impl Machine {
             self.engine.actions.push(Action::Exit(0));
             return;
         }
+        log::warn!("Errors trying to shut down the server. Check the logs for more information.");
         for link in shutdown.links {
             let waits = |client: &crate::engine::Client| client.blocked == Some(Blocked::Shutdown);
             if self.engine.clients.get(link).is_some_and(waits) {
@@ -268,10 +269,11 @@ impl Machine {
             let result = host.save(job);
             self.engine.foreground_save_ended(&result);
             if result.is_err() {
-                log::warn!("Error trying to save the DB, can't exit.");
                 if !options.force {
+                    log::warn!("Error trying to save the DB, can't exit.");
                     return false;
                 }
+                log::warn!("Error trying to save the DB. Exit anyway.");
             }
         }
         true

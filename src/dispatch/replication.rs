@@ -57,11 +57,11 @@ impl Load {
             let decoded = self
                 .decoder
                 .decode(&mut self.batch)
-                .map_err(|error| error.to_string())?;
+                .map_err(|error| error.end_of_load())?;
             let records = self.batch.records().len();
             self.loader
                 .apply(&mut self.keyspace, &self.batch, 0, records)
-                .map_err(|error| error.to_string())?;
+                .map_err(|error| error.end_of_load())?;
             self.batch.clear();
             match decoded {
                 Decoded::BatchFull => {}
@@ -259,7 +259,7 @@ impl Machine {
             return Err("payload without a beginning".into());
         };
         if !load.complete {
-            return Err(load.decoder.truncated().to_string());
+            return Err(load.decoder.truncated().end_of_load());
         }
         let engine = &mut self.engine;
         log::info!("MASTER <-> REPLICA sync: Flushing old data");
@@ -521,7 +521,7 @@ impl Machine {
                 }
             }
             (Due::Newline, Some(link)) => self.send(link, b"\n"),
-            (Due::Fail, Some(link)) => self.closed(link),
+            (Due::Fail, Some(link)) => self.engine.close_soon(link),
             (Due::Fail, None) => self.engine.master_lost(0),
             (Due::Nothing | Due::Connect | Due::Ack | Due::Newline, _) => {}
         }

@@ -6,6 +6,7 @@
 //! `command/info.rs`.
 
 mod client;
+mod client_line;
 mod databases;
 mod failover;
 mod fields;
@@ -149,6 +150,8 @@ pub struct Engine {
     pub ready: Vec<LinkId>,
     /// `rename-command`.
     pub renames: Renames,
+    /// What a command is called, for those who look at clients.
+    pub command_name: fn(CommandId) -> &'static str,
     /// Links in MONITOR mode.
     pub monitors: Vec<LinkId>,
     /// Publish/subscribe.
@@ -241,6 +244,7 @@ impl Engine {
             closing: Vec::new(),
             ready: Vec::new(),
             renames: Renames::default(),
+            command_name: |_| "NULL",
             monitors: Vec::new(),
             pubsub: PubSub::default(),
             outgoing: Outgoing::default(),

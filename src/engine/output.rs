@@ -3,6 +3,7 @@
 //! Source: the documentation of `client-output-buffer-limit` and replies of redis-server 8.0.
 
 use super::client::FIXED_OUTPUT_BYTES;
+use super::client_line::LineFacts;
 use super::{Client, ClientFlags, Engine};
 use crate::base::time::UnixMs;
 use crate::config::Config;
@@ -16,29 +17,21 @@ impl Engine {
     #[inline]
     pub fn check_output_limit(&mut self, client: &mut Client) {
         let now = self.now();
-        check_limit(&self.config, &mut self.stats, now, client);
+        if is_over_limit(&self.config, now, client) {
+            let facts = LineFacts {
+                pubsub: &self.pubsub,
+                watched: &self.watched,
+                command_name: self.command_name,
+                now,
+            };
+            give_up(&mut self.stats, facts, client);
+        }
     }
 }
 
-/// As [`Engine::check_output_limit`]; true when it marked the client.
+/// Whether a client is to be closed for output over the limit of its class: the hard one, or the soft one for too long.
 #[inline]
-pub(super) fn check_limit(
-    config: &Config,
-    stats: &mut Stats,
-    now: UnixMs,
-    client: &mut Client,
-) -> bool {
-    let is_over = is_over_limit(config, now, client)
-        && !client.is(ClientFlags::CLOSE_ASAP | ClientFlags::MASTER);
-    if is_over {
-        give_up(stats, client);
-    }
-    is_over
-}
-
-/// Whether a client's output is over the limit of its class: the hard one, or the soft one for too long.
-#[inline]
-fn is_over_limit(config: &Config, now: UnixMs, client: &mut Client) -> bool {
+pub(super) fn is_over_limit(config: &Config, now: UnixMs, client: &mut Client) -> bool {
     if client.unsent() <= FIXED_OUTPUT_BYTES {
         client.soft_limit_since_ms = 0;
         return false;
@@ -64,14 +57,16 @@ fn is_over_limit(config: &Config, now: UnixMs, client: &mut Client) -> bool {
     // A client that has not logged in and does not read must not grow: Redis allows its first 16 KiB and 1 KiB more.
     let silent_stranger =
         client.unsent() > UNAUTHENTICATED_REPLY_BYTES_MAX && !client.is(ClientFlags::AUTHENTICATED);
-    over_hard || soft_too_long || silent_stranger
+    (over_hard || soft_too_long || silent_stranger)
+        && !client.is(ClientFlags::CLOSE_ASAP | ClientFlags::MASTER)
 }
 
+/// Marks a client for closing, with a line in the log.
 #[cold]
-fn give_up(stats: &mut Stats, client: &mut Client) {
+pub(super) fn give_up(stats: &mut Stats, facts: LineFacts<'_>, client: &mut Client) {
     log::warn!(
         "Client {} scheduled to be closed ASAP for overcoming of output buffer limits.",
-        client.in_log()
+        facts.text(client, None)
     );
     stats.client_output_buffer_limit_disconnections += 1;
     client.flags.insert(ClientFlags::CLOSE_ASAP);

@@ -8,11 +8,11 @@
 //!
 //! Source of the behaviour: the documentation of Pub/Sub and keyspace notifications, and replies of redis-server 8.0.
 
-use super::output::check_limit;
+use super::client_line::LineFacts;
+use super::output::{give_up, is_over_limit};
 use super::propagation::encode_command;
 use super::{Client, ClientFlags, Clients, Engine, EventClass, LinkId, Subscriptions};
 use crate::base::glob;
-use crate::base::time::UnixMs;
 use crate::config::{Config, NotifyEvents};
 use crate::keyspace::Key;
 use crate::resp::reply::Reply;
@@ -124,7 +124,7 @@ struct Sender<'e> {
     closing: &'e mut Vec<LinkId>,
     stats: &'e mut Stats,
     config: &'e Config,
-    now: UnixMs,
+    facts: LineFacts<'e>,
 }
 
 impl Sender<'_> {
@@ -149,11 +149,12 @@ impl Sender<'_> {
             return;
         }
         client.reply.raw_push(message);
-        if check_limit(self.config, self.stats, self.now, client)
-            && !client.is(ClientFlags::CLOSING)
-        {
-            client.flags.insert(ClientFlags::CLOSING);
-            self.closing.push(link);
+        if is_over_limit(self.config, self.facts.now, client) {
+            give_up(self.stats, self.facts, client);
+            if !client.is(ClientFlags::CLOSING) {
+                client.flags.insert(ClientFlags::CLOSING);
+                self.closing.push(link);
+            }
         }
         if !client.is(ClientFlags::DIRTY_LINK) {
             client.flags.insert(ClientFlags::DIRTY_LINK);
@@ -200,7 +201,12 @@ impl Engine {
             closing: &mut self.closing,
             stats: &mut self.stats,
             config: &self.config,
-            now: self.clock.unix_ms(),
+            facts: LineFacts {
+                pubsub: &self.pubsub,
+                watched: &self.watched,
+                command_name: self.command_name,
+                now: self.clock.unix_ms(),
+            },
         };
         (&self.pubsub, sender)
     }

@@ -6,6 +6,7 @@
 use std::io::{self, Read, Write};
 
 use super::decode::{Batch, DecodeOptions, Decoded, Decoder, Element, KeyRecord, Record, Value};
+use super::error::UNCHECKED;
 use super::load::{LoadOptions, Loader};
 use super::{RdbError, RdbErrorKind, opcode};
 use crate::base::hash::HashSeed;
@@ -109,7 +110,7 @@ pub fn check(
     match read(&mut decoder, source, now, &mut counts, out)? {
         Ok(()) => {
             let sum = match decoder.stored_checksum() {
-                Some(0) => "RDB file was saved with checksum disabled: no check performed.",
+                Some(0) => UNCHECKED,
                 Some(_) => "Checksum OK",
                 None => "RDB version without a checksum: no check performed.",
             };
@@ -217,18 +218,10 @@ fn doing(decoder: &Decoder) -> &'static str {
 /// What is wrong, in redis-check-rdb's words where it has some.
 fn text(kind: &RdbErrorKind) -> String {
     match kind {
-        RdbErrorKind::Magic => "Wrong signature trying to load DB from file".into(),
-        RdbErrorKind::Version(magic) => {
-            let digits = magic.trim_start_matches(|c: char| !c.is_ascii_digit());
-            format!(
-                "Can't handle RDB format version {}",
-                digits.trim_start_matches('0')
-            )
-        }
         RdbErrorKind::Truncated => "Unexpected EOF reading RDB file".into(),
         RdbErrorKind::UnknownType(code) => format!("Invalid object type: {code}"),
         RdbErrorKind::Checksum { .. } => "RDB CRC error".into(),
-        kind => kind.to_string(),
+        kind => kind.redis_text().unwrap_or_else(|| kind.to_string()),
     }
 }
 

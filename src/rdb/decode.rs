@@ -9,7 +9,7 @@
 
 use std::io::{self, Read};
 
-use super::error::{RdbError, RdbErrorKind};
+use super::error::{RdbError, RdbErrorKind, UNCHECKED};
 use super::reader::{Reader, Span, Stop};
 use super::value::{self, State};
 use super::{Access, Dialect, VERSION_AUX, VERSION_CHECKSUM, VERSION_MAX, VERSION_VALKEY, opcode};
@@ -503,6 +503,9 @@ impl Decoder {
     fn trailer(&mut self, reader: &mut Reader<'_>) -> Result<(), Stop> {
         let stored = u64::from_le_bytes(reader.array()?);
         self.stored_checksum = Some(stored);
+        if self.options.checksum && stored == 0 {
+            log::info!("{UNCHECKED}");
+        }
         if self.options.checksum && stored != 0 && stored != self.checksum {
             return Err(RdbErrorKind::Checksum {
                 stored,

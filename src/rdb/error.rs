@@ -58,6 +58,40 @@ pub enum RdbErrorKind {
     Value(&'static str),
 }
 
+/// What Redis says of a file whose trailer is 0.
+pub(super) const UNCHECKED: &str = "RDB file was saved with checksum disabled: no check performed.";
+
+impl RdbErrorKind {
+    /// Redis's line for it, which tools look for; none where Redis names a place in its source.
+    pub fn redis_text(&self) -> Option<String> {
+        Some(match self {
+            RdbErrorKind::Magic => "Wrong signature trying to load DB from file".into(),
+            RdbErrorKind::Version(magic) => {
+                let digits = magic.trim_start_matches(|c: char| !c.is_ascii_digit());
+                let version = digits.parse::<u32>().unwrap_or(0);
+                format!("Can't handle RDB format version {version}")
+            }
+            RdbErrorKind::Truncated => {
+                "Short read or OOM loading DB. Unrecoverable error, aborting now.".into()
+            }
+            RdbErrorKind::Checksum { stored, computed } => format!(
+                "Wrong RDB checksum expected: ({computed:x}) but got ({stored:x}). Aborting now."
+            ),
+            _ => return None,
+        })
+    }
+}
+
+impl RdbError {
+    /// A load ends with it: Redis's line goes to the log, if it has one. Returns what is wrong, and where.
+    pub fn end_of_load(&self) -> String {
+        if let Some(text) = self.kind.redis_text() {
+            log::warn!("{text}");
+        }
+        self.to_string()
+    }
+}
+
 impl fmt::Display for RdbErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use RdbErrorKind::*;

@@ -305,11 +305,31 @@ impl MasterLink {
         self.waits = true;
     }
 
+    /// The peer closed the socket, or it broke: what that means at this point goes to the log.
+    pub fn hung_up(&self) {
+        const NO_REPLY: &str = "Failed to read response from the server: Success";
+        match self.state {
+            State::Ping | State::Options => {
+                log::warn!("{NO_REPLY}");
+                log::warn!("Master did not respond to command during SYNC handshake");
+            }
+            State::Psync => {
+                log::warn!("{NO_REPLY}");
+                log::warn!("Master did not reply to PSYNC, will try later");
+            }
+            State::Header => log::warn!("I/O error reading bulk count from MASTER: Success"),
+            State::Payload => {
+                log::warn!("I/O error trying to sync with MASTER: connection lost");
+            }
+            State::Connect | State::Connecting | State::Loading | State::Connected => {}
+        }
+    }
+
     /// The socket was closed, by either side. A link that was up tries again at once, one that
     /// was being set up after a second.
     pub fn lost(&mut self, now: i64) {
         if self.is_up() {
-            log::warn!("Connection with master lost.");
+            log::info!("Connection with master lost.");
             self.down_since_ms = now;
             let wait_ms = if self.waits { RETRY_MS } else { 0 };
             self.connect_at_ms = now + wait_ms;

@@ -153,6 +153,10 @@ impl Replication {
                 }
             }
             None => {
+                log::info!(
+                    "Before turning into a replica, using my own master parameters to synthesize a cached master: I may \
+                     be able to synchronize with the new master with just a partial transfer."
+                );
                 // Our new master may have been our replica: its stream begins with a SELECT.
                 self.stream.activate();
                 self.can_continue = true;

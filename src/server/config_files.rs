@@ -3,7 +3,8 @@
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::config::Files;
+use super::logging;
+use crate::config::{Files, LogLevel};
 use crate::sys::file;
 
 /// The real file system, standard input and working directory.
@@ -16,6 +17,9 @@ impl Files for SystemFiles {
     }
 
     fn read_stdin(&mut self) -> io::Result<Vec<u8>> {
+        // How to log is not known yet.
+        logging::configure(LogLevel::Notice, Path::new(""));
+        log::info!("Reading config from stdin");
         let mut input = Vec::new();
         io::stdin().lock().read_to_end(&mut input)?;
         Ok(input)

@@ -11,7 +11,7 @@ use std::panic::PanicHookInfo;
 use super::poll::Shell;
 use super::{helper, logging};
 use crate::base::quote::quoted;
-use crate::command::{Args, Context, client, info, table};
+use crate::command::{Args, Context, info, table};
 use crate::config::{Config, REDIS_VERSION};
 use crate::dispatch::running;
 use crate::engine::Client;
@@ -224,7 +224,7 @@ fn report_clients(shell: &mut Shell, ending: &Ending, out: &mut Out) {
     let running = running::CLIENT.look(ending);
     let line = |client: &Client, out: &mut Out| {
         let mut line = Vec::new();
-        client::describe(engine, client, None, &mut line);
+        engine.describe(client, None, &mut line);
         line.push(b'\n');
         let _ = out.write_all(&line);
     };

@@ -162,10 +162,10 @@ fn decode(
     loop {
         let decoded = decoder
             .decode(&mut batch)
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| error.end_of_load())?;
         if decoded != Decoded::BatchFull && decoded != Decoded::Done {
             match decoder.feed_from(&mut source, READ_BYTES) {
-                Ok(0) => return Err(decoder.truncated().to_string()),
+                Ok(0) => return Err(decoder.truncated().end_of_load()),
                 Ok(_) => continue,
                 Err(error) => return Err(error_text(&error)),
             }
@@ -210,28 +210,24 @@ fn write_temporary(mut job: SaveJob, temporary: &Path) -> Result<(Written, File)
             let text = error_text(&error);
             log::warn!(
                 "Failed opening the temp RDB file {} (in server root dir {root}) for saving: {text}",
-                temporary.display(),
+                file_name(temporary),
             );
             SaveError::Failed(text)
         })?;
     let written = encode(&mut job, &mut file).map_err(|error| match error {
         EncodeError::Cancelled => SaveError::Cancelled,
-        EncodeError::Sink(error) => {
-            let text = error_text(&error);
-            log::warn!("Write error saving DB on disk: {text}");
-            SaveError::Failed(text)
-        }
+        EncodeError::Sink(error) => write_failed("rdbSaveRio", &error),
     })?;
     let path = job.path;
     // The snapshot is not needed for the rest.
     drop(job.snapshot);
-    let moved = file.sync_all().and_then(|()| {
-        // The last moment at which nothing is lost by stopping.
-        match job.progress.commit() {
-            true => file::rename_durably(temporary, &path),
-            false => Err(io::ErrorKind::Interrupted.into()),
-        }
-    });
+    file.sync_all()
+        .map_err(|error| write_failed("fsync", &error))?;
+    // The last moment at which nothing is lost by stopping.
+    let moved = match job.progress.commit() {
+        true => file::rename_durably(temporary, &path),
+        false => Err(io::ErrorKind::Interrupted.into()),
+    };
     job.progress.committed();
     if job.progress.is_cancelled() {
         return Err(SaveError::Cancelled);
@@ -240,14 +236,25 @@ fn write_temporary(mut job: SaveJob, temporary: &Path) -> Result<(Written, File)
         let text = error_text(&error);
         log::warn!(
             "Error moving temp DB file {} on the final destination {} (in server root dir {root}): {text}",
-            temporary.display(),
-            path.display(),
+            file_name(temporary),
+            file_name(&path),
         );
         SaveError::Failed(text)
     })?;
     file::forget_pages(&file);
     log::info!("DB saved on disk");
     Ok((written, file))
+}
+
+fn file_name(path: &Path) -> std::borrow::Cow<'_, str> {
+    path.file_name().unwrap_or_default().to_string_lossy()
+}
+
+/// The failure of a step that Redis's log calls by this name.
+fn write_failed(step: &str, error: &io::Error) -> SaveError {
+    let text = error_text(error);
+    log::warn!("Write error while saving DB to the disk({step}): {text}");
+    SaveError::Failed(text)
 }
 
 fn encode(job: &mut SaveJob, file: &mut File) -> Result<Written, EncodeError> {

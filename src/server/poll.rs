@@ -328,8 +328,9 @@ impl Shell {
                 Socket::Signals(_) => self.signal(),
                 Socket::TcpListener(_) | Socket::UnixListener(_) => self.accept(token),
                 Socket::Tcp(_) if link.connecting => {
-                    self.finish_connecting(token);
                     // The event may tell of what the peer said or of its hanging up as well.
+                    link.read_closed |= event.is_read_closed() || event.is_error();
+                    self.finish_connecting(token);
                     self.read(token);
                 }
                 Socket::Tcp(_) | Socket::Unix(_) => {

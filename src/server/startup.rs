@@ -16,18 +16,51 @@ const DAEMON_PID_FILE: &str = "/var/run/redis.pid";
 #[derive(Debug)]
 pub struct Prepared {
     pid_file: Option<PathBuf>,
-    supervised: Option<&'static str>,
+    under_systemd: bool,
 }
 
-/// The supervisor that started us, when `supervised` says to look for it.
-pub fn supervisor(config: &Config) -> Option<&'static str> {
-    let found = process::supervisor();
-    match config.supervised {
-        Supervised::No => None,
-        Supervised::Upstart => found.filter(|name| *name == "upstart"),
-        Supervised::Systemd => found.filter(|name| *name == "systemd"),
-        Supervised::Auto => found,
+/// Tells the supervisor, if there is to be one, that we are starting. Whether there is one.
+pub fn greet_supervisor(config: &Config) -> bool {
+    if under_systemd(config) {
+        let heard = tell_systemd("STATUS=Redis is loading...\n");
+        if heard {
+            log::info!(
+                "Supervised by systemd. Please make sure you set appropriate values for TimeoutStartSec and \
+                 TimeoutStopSec in your service unit."
+            );
+        }
+        return heard;
     }
+    match (config.supervised, process::supervisor()) {
+        (Supervised::Upstart | Supervised::Auto, Some("upstart")) => {
+            log::info!("supervised by upstart, will stop to signal readiness.");
+            process::stop_for_upstart();
+            true
+        }
+        (Supervised::Upstart, _) => {
+            log::warn!("upstart supervision requested, but UPSTART_JOB not found!");
+            false
+        }
+        _ => false,
+    }
+}
+
+/// Whether systemd is to be told how we are, if only in vain.
+fn under_systemd(config: &Config) -> bool {
+    match config.supervised {
+        Supervised::Systemd => true,
+        Supervised::Auto => process::supervisor() == Some("systemd"),
+        Supervised::No | Supervised::Upstart => false,
+    }
+}
+
+/// Sends systemd a message; false, with a line in the log, when it cannot be.
+fn tell_systemd(message: &str) -> bool {
+    let told = process::notify_systemd(message);
+    if let Err(reason) = &told {
+        log::warn!("systemd supervision error: {reason}");
+    }
+    told.is_ok()
 }
 
 /// Adjusts the process to the configuration, and `maxclients` to the limit of open files. The
@@ -39,10 +72,6 @@ pub fn prepare(config: &mut Config) -> Result<Prepared, String> {
     } else {
         logging::Role::Master
     });
-    let no_tcp = config.port == 0 || config.bind.0.is_empty();
-    if no_tcp && config.unixsocket.get().is_none() {
-        return Err("Configured to not listen anywhere, exiting.".to_owned());
-    }
     if config.disable_thp {
         memory::disable_thp();
     }
@@ -61,6 +90,13 @@ pub fn prepare(config: &mut Config) -> Result<Prepared, String> {
     if config.daemonize && config.pidfile.get().is_none() {
         config.pidfile = Text::from(DAEMON_PID_FILE);
     }
+    warn_of_backlog(config);
+    log::info!("monotonic clock: POSIX clock_gettime");
+    logging::running(config, "standalone");
+    let no_tcp = config.port == 0 || config.bind.0.is_empty();
+    if no_tcp && config.unixsocket.get().is_none() {
+        return Err("Configured to not listen anywhere, exiting.".to_owned());
+    }
     let pid_file = config
         .pidfile
         .get()
@@ -70,23 +106,9 @@ pub fn prepare(config: &mut Config) -> Result<Prepared, String> {
     {
         log::warn!("Failed to write PID file: {}", process::error_text(&error));
     }
-    warn_of_backlog(config);
-    log::info!("monotonic clock: POSIX clock_gettime");
-    logging::running(config, "standalone");
-    let supervised = supervisor(config);
-    match supervised {
-        Some("systemd") => {
-            log::warn!(
-                "WARNING supervised by systemd - you MUST set appropriate values for TimeoutStartSec and TimeoutStopSec in your service unit."
-            );
-            process::notify_systemd("STATUS=Redis is loading...\n");
-        }
-        Some("upstart") => process::stop_for_upstart(),
-        _ => {}
-    }
     Ok(Prepared {
         pid_file,
-        supervised,
+        under_systemd: under_systemd(config),
     })
 }
 
@@ -198,8 +220,9 @@ impl Prepared {
                 log::info!("Ready to accept connections {kind}");
             }
         }
-        if self.supervised == Some("systemd") {
-            process::notify_systemd("STATUS=Ready to accept connections\nREADY=1\n");
+        if self.under_systemd {
+            tell_systemd("STATUS=Ready to accept connections\n");
+            tell_systemd("READY=1\n");
         }
     }
 
@@ -223,8 +246,8 @@ impl Prepared {
 
     /// The server ends, for whatever reason.
     pub fn end(&self) {
-        if self.supervised == Some("systemd") {
-            process::notify_systemd("STOPPING=1\n");
+        if self.under_systemd {
+            tell_systemd("STOPPING=1\n");
         }
         if let Some(path) = &self.pid_file {
             process::remove_pid_file(path);

@@ -186,12 +186,15 @@ pub fn remove_pid_file(path: &Path) {
     let _ = std::fs::remove_file(path);
 }
 
-/// Tells systemd something, such as `READY=1`. False when nobody listens.
-pub fn notify_systemd(message: &str) -> bool {
-    let Some(address) = std::env::var_os("NOTIFY_SOCKET") else {
-        return false;
-    };
-    notify_at(&address, message).is_ok()
+/// Tells systemd something, such as `READY=1`. Errors: why nobody hears it, as Redis's log says it.
+pub fn notify_systemd(message: &str) -> Result<(), String> {
+    let address = std::env::var_os("NOTIFY_SOCKET").ok_or("NOTIFY_SOCKET not found!")?;
+    notify_at(&address, message).map_err(|error| {
+        format!(
+            "sd_notify: -{}",
+            error.raw_os_error().unwrap_or(libc::EINVAL)
+        )
+    })
 }
 
 fn notify_at(address: &OsStr, message: &str) -> io::Result<()> {

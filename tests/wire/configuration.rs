@@ -620,6 +620,8 @@ fn a_bad_address_to_bind_changes_nothing() {
         );
     }
     assert_eq!(client.text("CONFIG GET bind"), before);
+    let restored = "# Failed applying new configuration. Possibly related to new bind setting. Restoring previous settings.\n";
+    assert_eq!(server.log().matches(restored).count(), 2);
     assert_eq!(server.client().text("PING"), "PONG");
 }
 

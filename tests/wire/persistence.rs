@@ -276,14 +276,34 @@ fn a_damaged_file_is_refused_and_left_as_it_is() {
     flipped[file.len() / 2] ^= 1;
     let truncated = file[..file.len() - 5].to_vec();
     let module = b"REDIS0011\xfe\x00\x07\x06module\x00\xff\0\0\0\0\0\0\0\0".to_vec();
-    for (damaged, reason) in [
-        (flipped, "at offset"),
-        (truncated, "unexpected end of the stream at offset"),
+    let mut wrong_sum = file.clone();
+    *wrong_sum.last_mut().unwrap() ^= 1;
+    const CUT: &str = "# Short read or OOM loading DB. Unrecoverable error, aborting now.\n";
+    // Redis's line, where tools look for one, and ours.
+    for (damaged, known, reason) in [
+        (flipped, "", "at offset"),
+        (truncated, CUT, "unexpected end of the stream at offset"),
         (
             module,
+            "",
             "module-value (7) can't be loaded by this version at offset 11, key \"module\"",
         ),
-        (b"hello".to_vec(), "unexpected end"),
+        (b"hello".to_vec(), CUT, "unexpected end"),
+        (
+            wrong_sum,
+            "# Wrong RDB checksum expected: (",
+            "RDB CRC error",
+        ),
+        (
+            b"REDES0011\xff\0\0\0\0\0\0\0\0".to_vec(),
+            "# Wrong signature trying to load DB from file\n",
+            "wrong signature",
+        ),
+        (
+            b"REDIS0099\xff\0\0\0\0\0\0\0\0".to_vec(),
+            "# Can't handle RDB format version 99\n",
+            "REDIS0099 at offset 0",
+        ),
     ] {
         std::fs::write(&path, &damaged).unwrap();
         let output = std::process::Command::new(target())
@@ -293,12 +313,20 @@ fn a_damaged_file_is_refused_and_left_as_it_is() {
             .unwrap();
         let log = String::from_utf8_lossy(&output.stdout).into_owned();
         assert_eq!(output.status.code(), Some(1), "{log}");
-        assert!(
-            log.contains("Fatal error loading the DB") && log.contains(reason),
-            "{log}"
-        );
+        for line in ["Fatal error loading the DB", known, reason] {
+            assert!(log.contains(line), "{line} in {log}");
+        }
         assert_eq!(std::fs::read(&path).unwrap(), damaged);
     }
+    let mut unchecked = file;
+    let trailer = unchecked.len() - 8;
+    unchecked[trailer..].fill(0);
+    let server = start_with(&target(), &unchecked);
+    assert!(
+        server
+            .log()
+            .contains("* RDB file was saved with checksum disabled: no check performed.\n")
+    );
 }
 
 #[test]
@@ -319,6 +347,17 @@ fn writes_are_refused_while_saving_fails() {
     client.text("SET k 1");
     std::fs::remove_dir(&dir).unwrap();
     assert!(client.text("SAVE").starts_with("(error) ERR"));
+    assert_eq!(
+        client.text("SHUTDOWN"),
+        "(error) ERR Errors trying to SHUTDOWN. Check logs."
+    );
+    for line in [
+        "# Failed opening the temp RDB file temp-",
+        "# Error trying to save the DB, can't exit.\n",
+        "# Errors trying to shut down the server. Check the logs for more information.\n",
+    ] {
+        assert!(server.log().contains(line), "{line}");
+    }
     client.text("BGSAVE");
     wait_until("the save fails", || {
         client.info("persistence", "rdb_last_bgsave_status") == "err"
@@ -463,4 +502,11 @@ fn figures_of_saves_and_loads() {
         client.info("persistence", "rdb_last_load_keys_loaded"),
         "1000"
     );
+    for line in [
+        "# Error moving temp DB file temp-",
+        " on the final destination x.rdb (in server root dir ",
+        "* DB reloaded by DEBUG RELOAD\n",
+    ] {
+        assert!(server.log().contains(line), "{line}");
+    }
 }

@@ -443,7 +443,7 @@ fn a_subscriber_that_does_not_read_is_closed() {
     assert!(
         server
             .log()
-            .contains("scheduled to be closed ASAP for overcoming of output buffer limits")
+            .contains("lib-name= lib-ver= io-thread=0 scheduled to be closed ASAP for overcoming of output buffer limits.")
     );
     assert!(slow.is_dropped());
     assert_eq!(sender.info("stats", "pubsub_channels"), "1");

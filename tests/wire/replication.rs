@@ -137,6 +137,7 @@ fn a_pair_through_its_life() {
     let args: Vec<&str> = QUICK.to_vec();
     source.restart(&args);
     link_up(&replica);
+    assert!(replica.log().contains("* Connection with master lost.\n"));
     let mut client = source.client();
     assert_eq!(client.text("GET key:50"), "50");
     client.text("SET after 1");
@@ -1054,6 +1055,31 @@ fn hostile_masters() {
         assert!(heard.is_empty() || heard.starts_with(b"*1\r\n$4\r\nPING\r\n"));
         assert_eq!(replica.client().text("GET mine"), "1");
     }
+    // And one that hangs up after so many requests.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    replica
+        .client()
+        .text(&format!("REPLICAOF 127.0.0.1 {port}"));
+    for (answers, line) in [
+        (
+            "",
+            "# Master did not respond to command during SYNC handshake",
+        ),
+        (
+            "+PONG\r\n+OK\r\n+OK\r\n+OK\r\n",
+            "# Master did not reply to PSYNC, will try later",
+        ),
+        (&full, "# I/O error reading bulk count from MASTER: Success"),
+    ] {
+        let (mut socket, _) = listener.accept().unwrap();
+        socket.write_all(answers.as_bytes()).unwrap();
+        socket.shutdown(std::net::Shutdown::Write).unwrap();
+        wait_until(line, || replica.log().contains(line));
+    }
+    let log = replica.log();
+    let unread = log.matches("# Failed to read response from the server: Success\n");
+    assert!(unread.count() >= 2, "{log}");
     assert_eq!(replica.client().text("REPLICAOF NO ONE"), "OK");
     assert_eq!(replica.client().text("SET mine 2"), "OK");
 }
@@ -1080,6 +1106,16 @@ fn refusals() {
         "(error) ERR value is not an integer or out of range"
     );
     assert_eq!(client.text("REPLICAOF 127.0.0.1 1"), "OK");
+    let log = server.log();
+    for line in [
+        "* Before turning into a replica, using my own master parameters to synthesize a cached master: I may be able \
+         to synchronize with the new master with just a partial transfer.\n",
+        "* REPLICAOF 127.0.0.1:1 enabled (user request from 'id=",
+        " argv-mem=19 multi-mem=0 ",
+        " events=r cmd=replicaof user=default redir=-1 resp=2 lib-name= lib-ver= io-thread=0')\n",
+    ] {
+        assert!(log.contains(line), "{line} in {log}");
+    }
     assert_eq!(
         client.text("PSYNC ? -1"),
         "(error) NOMASTERLINK Can't SYNC while not connected with my master"

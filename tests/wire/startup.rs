@@ -64,7 +64,33 @@ fn what_cannot_be_done_is_refused_clearly() {
     for args in [["--port", "0"], ["--bind", ""]] {
         let output = run(&args);
         assert_eq!(output.status.code(), Some(1));
-        assert!(text(&output.stdout).contains("# Configured to not listen anywhere, exiting."));
+        let log = text(&output.stdout);
+        assert!(log.contains("* Running mode=standalone, port="), "{log}");
+        assert!(log.ends_with("# Configured to not listen anywhere, exiting.\n"));
+    }
+    for (args, line) in [
+        (&["-"][..], "* Reading config from stdin\n"),
+        (
+            &["--supervised", "systemd"],
+            "# systemd supervision error: NOTIFY_SOCKET not found!\n",
+        ),
+        (
+            &["--supervised", "upstart"],
+            "# upstart supervision requested, but UPSTART_JOB not found!\n",
+        ),
+    ] {
+        let output = Command::new(target())
+            .args(args)
+            .args(["--port", "0"])
+            .env_remove("NOTIFY_SOCKET")
+            .env_remove("UPSTART_JOB")
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        let log = text(&output.stdout);
+        let place = log.find(line).expect(line);
+        let starting = log.find("Redis is starting").unwrap();
+        assert!(place < starting, "{log}");
     }
 }
 
@@ -197,7 +223,7 @@ fn a_supervisor_is_told_when_it_is_ready() {
         ])
         .current_dir(&scratch.0)
         .env("NOTIFY_SOCKET", &path)
-        .stdout(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
     let mut heard = String::new();
@@ -207,7 +233,11 @@ fn a_supervisor_is_told_when_it_is_ready() {
         heard.push_str(&text(&message[..count]));
     }
     child.kill().unwrap();
-    child.wait().unwrap();
+    let log = text(&child.wait_with_output().unwrap().stdout);
+    assert!(log.contains(
+        "* Supervised by systemd. Please make sure you set appropriate values for TimeoutStartSec and TimeoutStopSec \
+         in your service unit.\n"
+    ));
 }
 
 #[test]
