@@ -11,10 +11,10 @@ use crate::base::time::UnixMs;
 use crate::keyspace::Snapshot;
 use crate::rdb::encode::{EncodeOptions, Progress, ReplicationPoint};
 use crate::rdb::load::{LEFT_OUT_BYTES_MAX, Loaded, LoadedAux};
-use crate::rdb::{Dialect, VERSION_TIMED, VERSION_VALKEY};
+use crate::rdb::{Dialect, VERSION, VERSION_OLD, VERSION_TIMED, VERSION_VALKEY};
 use crate::replication::id::Id;
 use crate::replication::role::Saved;
-use crate::replication::source::{Framing, Job};
+use crate::replication::source::{Framing, Job, Reads};
 use crate::replication::{replica, source};
 
 /// What clients are answered that waited when this server became a replica.
@@ -253,11 +253,14 @@ impl Engine {
 
     /// Takes the snapshot for a job that starts now.
     pub fn sync_job(&mut self, job: &Job, host: &mut dyn Host) -> SyncJob {
-        // Redis 7.0 reads no newer version than this; newer ones ask for no more. Valkey has a form of its own for
-        // deadlines of fields.
-        let dialect = match self.dialect(Dialect::Redis(10)) {
-            Dialect::Redis(VERSION_TIMED) if job.valkey => Dialect::Valkey(VERSION_VALKEY),
-            dialect => dialect,
+        // Valkey has a form of its own for deadlines of fields; else it reads Redis's.
+        let wanted = match job.reads {
+            Reads::Old => VERSION_OLD,
+            Reads::Redis | Reads::Valkey => VERSION,
+        };
+        let dialect = match (self.dialect(Dialect::Redis(wanted)), job.reads) {
+            (Dialect::Redis(VERSION_TIMED), Reads::Valkey) => Dialect::Valkey(VERSION_VALKEY),
+            (dialect, _) => dialect,
         };
         let point = self.replication_point();
         let options = self.encode_options(dialect, host.used_memory(), point.as_ref());

@@ -73,6 +73,8 @@ pub use reader::Span;
 
 /// The version of the files we write by default.
 pub const VERSION: u16 = 11;
+/// The version that we write to a replica that may be Redis 7.0, which reads no newer one.
+pub const VERSION_OLD: u16 = 10;
 /// The version of the files we write if a hash has fields with deadlines.
 pub const VERSION_TIMED: u16 = 12;
 /// The newest REDIS version we read.

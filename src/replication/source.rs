@@ -73,6 +73,19 @@ pub struct Announced {
     pub valkey_version: u32,
     /// It is a redoxide: it is sent Redis's dialect.
     pub redoxide: bool,
+    /// It could take the snapshot on a connection of its own, as Redis can from 8.0 on: that is how those are known.
+    pub rdb_channel: bool,
+}
+
+/// The files that a replica reads, which is the form that its snapshot has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// REDIS up to version 10, as Redis 7.0: it has not said that it reads more.
+    Old,
+    /// REDIS as we write it.
+    Redis,
+    /// VALKEY.
+    Valkey,
 }
 
 /// Why an option was refused; `Display` is the reply without its `-`.
@@ -143,6 +156,7 @@ impl Announced {
                 self.eof |= value.eq_ignore_ascii_case(b"eof");
                 self.psync2 |= value.eq_ignore_ascii_case(b"psync2");
                 self.redoxide |= value == OWN_KIND;
+                self.rdb_channel |= value.eq_ignore_ascii_case(b"rdb-channel-repl");
             }
             b"rdb-only" => match number() {
                 Some(flag @ (0 | 1)) => self.rdb_only = flag == 1,
@@ -168,14 +182,20 @@ impl Announced {
         Ok(())
     }
 
-    /// Whether it is a Valkey that reads VALKEY files.
-    pub fn reads_valkey(&self) -> bool {
-        self.valkey_version >= VALKEY_WITH_DIALECT && !self.redoxide
+    /// The files that it reads.
+    pub fn reads(&self) -> Reads {
+        if self.valkey_version >= VALKEY_WITH_DIALECT && !self.redoxide {
+            Reads::Valkey
+        } else if self.redoxide || self.rdb_channel || self.valkey_version > 0 {
+            Reads::Redis
+        } else {
+            Reads::Old
+        }
     }
 
     /// Whether a full synchronisation of this kind is for it.
-    fn is_served_with(&self, functions_only: bool, valkey: bool) -> bool {
-        self.functions_only == functions_only && self.reads_valkey() == valkey
+    fn is_served_with(&self, functions_only: bool, reads: Reads) -> bool {
+        self.functions_only == functions_only && self.reads() == reads
     }
 }
 
@@ -210,8 +230,8 @@ pub struct Job {
     pub links: Vec<LinkId>,
     /// How it is framed.
     pub framing: Framing,
-    /// Whether they read VALKEY files; others get a job of their own.
-    pub valkey: bool,
+    /// What they read; others get a job of their own.
+    pub reads: Reads,
     /// Only functions, no keys.
     pub functions_only: bool,
     /// Where the stream stood at the snapshot.
@@ -442,8 +462,8 @@ impl Source {
         };
         // Who wants only a part of the data set, or reads another dialect, gets a job of its own kind.
         let first = &waiting().next()?.announced;
-        let (functions_only, valkey) = (first.functions_only, first.reads_valkey());
-        let alike = |replica: &&Replica| replica.announced.is_served_with(functions_only, valkey);
+        let (functions_only, reads) = (first.functions_only, first.reads());
+        let alike = |replica: &&Replica| replica.announced.is_served_with(functions_only, reads);
         let diskless = settings.diskless && waiting().filter(alike).all(|one| one.announced.eof);
         if diskless {
             let oldest = waiting().map(|replica| replica.waits_since_ms).min()?;
@@ -467,7 +487,7 @@ impl Source {
             } else {
                 Framing::Length
             },
-            valkey,
+            reads,
             functions_only,
             offset,
             greeting: format!("+FULLRESYNC {id} {offset}\r\n").into_bytes(),
@@ -501,7 +521,7 @@ impl Source {
             let joins = replica.state == State::WaitStart
                 && replica
                     .announced
-                    .is_served_with(job.functions_only, job.valkey);
+                    .is_served_with(job.functions_only, job.reads);
             if !joins {
                 continue;
             }
@@ -816,11 +836,21 @@ mod tests {
                 functions_only: true,
                 valkey_version: 0x090102,
                 redoxide: false,
+                rdb_channel: false,
             }
         );
-        assert!(peer.reads_valkey());
+        assert_eq!(peer.reads(), Reads::Valkey);
         peer.set(b"capa", OWN_KIND).unwrap();
-        assert!(!peer.reads_valkey(), "it only says what it could read");
+        assert_eq!(
+            peer.reads(),
+            Reads::Redis,
+            "it only says what it could read"
+        );
+        let mut redis = Announced::default();
+        redis.set(b"capa", b"psync2").unwrap();
+        assert_eq!(redis.reads(), Reads::Old);
+        redis.set(b"capa", b"rdb-channel-repl").unwrap();
+        assert_eq!(redis.reads(), Reads::Redis);
         let refusals: [(&[u8], &[u8], &str); 6] = [
             (
                 b"listening-port",
