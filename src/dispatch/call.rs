@@ -78,7 +78,7 @@ impl Machine {
             }
         }
         if was_replica && client.reply.buf.len() > reply_start {
-            Machine::silence_replica(client, named, reply_start);
+            self.silence_replica(client, named, reply_start);
         }
         self.engine.deliver_kept(client);
         flow
@@ -116,6 +116,7 @@ impl Machine {
     /// A reply in the middle of the stream would end the replica's trust in it: the link is closed instead.
     #[cold]
     fn silence_replica(
+        &self,
         client: &mut Client,
         found: Option<&'static Registered>,
         reply_start: usize,
@@ -125,7 +126,7 @@ impl Machine {
         log::warn!(
             "Replica generated a reply to command '{}', disconnecting it: {}",
             found.map_or("<unknown>", |entry| entry.full_name.as_str()),
-            client.in_log()
+            self.engine.described(client, None)
         );
     }
 

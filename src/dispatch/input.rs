@@ -191,7 +191,7 @@ impl Machine {
         if !fits {
             log::warn!(
                 "Closing client that reached max query buffer length: {} (qbuf initial bytes: {})",
-                client.in_log(),
+                self.engine.described(client, None),
                 crate::base::quote::quoted(client.query.get(..64).unwrap_or(&client.query)),
             );
             self.engine.stats.client_query_buffer_limit_disconnections += 1;
@@ -410,7 +410,7 @@ impl Machine {
     fn protocol_error(&mut self, client: &mut Client, error: ProtocolError, bytes: &[u8]) {
         log::debug!(
             "Protocol error ({error}) from client: {}. Query buffer: {}",
-            client.in_log(),
+            self.engine.described(client, None),
             crate::base::quote::quoted(bytes.get(..128).unwrap_or(bytes)),
         );
         if !client.is(ClientFlags::REPLY_OFF | ClientFlags::REPLY_SKIP_NEXT) {

@@ -254,18 +254,6 @@ impl Client {
         self.output_blocks() * OUTPUT_BLOCK_TAKES
     }
 
-    /// It in a log line.
-    pub fn in_log(&self) -> String {
-        format!(
-            "id={} addr={} laddr={} fd={} name={}",
-            self.id,
-            self.peer,
-            self.local,
-            self.fd,
-            String::from_utf8_lossy(&self.name)
-        )
-    }
-
     /// Memory it takes, buffers included (see [`super::Engine::client_bytes`]).
     pub(super) fn memory_bytes(&self) -> usize {
         size_of::<Client>()

@@ -17,6 +17,11 @@ pub(super) struct LineFacts<'e> {
 }
 
 impl LineFacts<'_> {
+    /// Memory that the client takes, its buffers and subscriptions included.
+    pub fn bytes(&self, client: &Client) -> usize {
+        client.memory_bytes() + self.pubsub.bytes_of(client.link)
+    }
+
     /// The client's line as text.
     pub fn text(&self, client: &Client, running: Option<usize>) -> String {
         let mut line = Vec::new();
@@ -60,7 +65,7 @@ impl LineFacts<'_> {
         };
         let output = client.reply.buf.capacity();
         let (unsent, blocks) = (client.unsent(), client.output_blocks());
-        let memory = client.memory_bytes() + self.pubsub.bytes_of(client.link);
+        let memory = self.bytes(client);
         let PubSub {
             channels,
             patterns,

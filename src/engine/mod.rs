@@ -325,7 +325,7 @@ impl Engine {
 
     /// Memory that a client takes, its buffers and subscriptions included.
     pub fn client_bytes(&self, client: &Client) -> usize {
-        client.memory_bytes() + self.pubsub.bytes_of(client.link)
+        self.line_facts().bytes(client)
     }
 
     /// Directives have new values: what the engine derives from them follows.
