@@ -4,10 +4,11 @@
 //! sleeps, and the next client pays for waking it. While many links are active and the loop works most of the time, it
 //! instead closes its eyes for as long as a part of them takes to send, at most `io-nap-us`; nobody needs to wake it
 //! then, and it finds them together. It is the interrupt moderation of network cards, for a loop. Measured with
-//! redis-benchmark, 50 connections, GET, one request each, in turn with the peers, 70 rounds of 20,000, paired with the
-//! best peer: 1.03 of its rate at 0.89 of its processor time a request; with naps of three requests 0.91, without any
-//! 0.95. Longer naps (a sixth of the links) save no more and lose some of the rate. At half load naps would only delay
-//! (p50 86 µs instead of 42), which is why they take a busy loop and requests that come quickly.
+//! redis-benchmark, 50 connections, GET, one request each, 70 rounds of 20,000 in turn, paired with redis-server 7.0:
+//! naps of a sixth, an eighth, a tenth and a thirteenth of the links take 0.884, 0.887, 0.891 and 0.937 of its processor
+//! time a request, at 1.00, 1.03, 1.02 and 1.04 of its rate, each to within 0.04. At half load naps are mostly a delay
+//! (p50 130 to 180 µs, without them 40 to 80), which is why they take a busy loop and requests that come quickly; a
+//! machine on which a sleep costs much can be busy at half load, though, and then they are taken.
 //!
 //! **Spins** ([`Spin`]). With few links a nap would be time in which everybody waits. There the loop polls without blocking
 //! for up to `io-spin-us`, while such spins lately found work soon: at half load spins that often find something, but late,
