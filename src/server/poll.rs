@@ -9,7 +9,7 @@
 //!
 //! What the loop does before it sleeps is [`super::wait`]'s.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::net::ToSocketAddrs;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ use crate::dispatch::{LinkFacts, Machine, Written};
 use crate::engine::{Action, Host, LoadResult};
 use crate::sys::clock;
 use crate::sys::process::{Signals, Stop};
-use crate::sys::socket::receive_onto;
+use crate::sys::socket::{receive, receive_onto, send};
 
 /// Bytes read from a link in a round.
 const READ_BYTES: usize = 64 * 1024;
@@ -422,16 +422,10 @@ impl Shell {
             return;
         }
         let buffer = &mut self.buffer[..limit];
-        let result = loop {
-            let result = match &mut link.socket {
-                Socket::Tcp(socket) => socket.read(buffer),
-                Socket::Unix(socket) => socket.read(buffer),
-                Socket::TcpListener(_) | Socket::UnixListener(_) | Socket::Signals(_) => return,
-            };
-            match result {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                result => break result,
-            }
+        let result = match &link.socket {
+            Socket::Tcp(socket) => receive(socket, buffer),
+            Socket::Unix(socket) => receive(socket, buffer),
+            Socket::TcpListener(_) | Socket::UnixListener(_) | Socket::Signals(_) => return,
         };
         match result {
             Ok(0) => self.machine.closed(token),
@@ -455,16 +449,10 @@ impl Shell {
     /// As [`Shell::read`] into a client's own buffer, at most `limit` bytes.
     fn read_behind(&mut self, token: usize, mut query: Vec<u8>, limit: usize) {
         let link = &mut self.links[token];
-        let result = loop {
-            let result = match &link.socket {
-                Socket::Tcp(socket) => receive_onto(socket, &mut query, limit),
-                Socket::Unix(socket) => receive_onto(socket, &mut query, limit),
-                Socket::TcpListener(_) | Socket::UnixListener(_) | Socket::Signals(_) => Ok(0),
-            };
-            match result {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                result => break result,
-            }
+        let result = match &link.socket {
+            Socket::Tcp(socket) => receive_onto(socket, &mut query, limit),
+            Socket::Unix(socket) => receive_onto(socket, &mut query, limit),
+            Socket::TcpListener(_) | Socket::UnixListener(_) | Socket::Signals(_) => Ok(0),
         };
         let count = *result.as_ref().unwrap_or(&0);
         self.gather.read(&mut link.seen);
@@ -734,10 +722,10 @@ impl Shell {
         };
         loop {
             let bytes = self.machine.output(token);
-            let result = match &mut link.socket {
+            let result = match &link.socket {
                 _ if bytes.is_empty() => Ok(0),
-                Socket::Tcp(socket) => socket.write(bytes),
-                Socket::Unix(socket) => socket.write(bytes),
+                Socket::Tcp(socket) => send(socket, bytes),
+                Socket::Unix(socket) => send(socket, bytes),
                 Socket::TcpListener(_) | Socket::UnixListener(_) | Socket::Signals(_) => return,
             };
             match result {
@@ -746,7 +734,6 @@ impl Shell {
                     Written::All => return,
                     Written::End => return self.machine.closed(token),
                 },
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     link.full = true;
                     return;

@@ -280,15 +280,15 @@ fn large_buffers_are_told_for_a_while() {
     let figure = |client: &mut Client, name: &str| -> usize {
         client.info("clients", name).parse().unwrap()
     };
-    let mut largest = |name: &str| {
-        wait_until("it is seen", || figure(&mut client, name) > 0);
+    let mut largest = |name: &str, least: usize| {
+        wait_until("it is seen", || figure(&mut client, name) >= least);
         figure(&mut client, name)
     };
     // What is left of the buffer when the command has run.
-    let input = largest("client_recent_max_input_buffer");
+    let input = largest("client_recent_max_input_buffer", 1);
     assert!(input < 4_000_000, "{input}");
-    // Nobody reads.
+    // Nobody reads; the sockets hold some.
     (0..20).for_each(|_| slow.send(b"GET a\r\n"));
-    let output = largest("client_recent_max_output_buffer");
-    assert!((1_000_000..70_000_000).contains(&output), "{output}");
+    let output = largest("client_recent_max_output_buffer", 1_000_000);
+    assert!(output < 70_000_000, "{output}");
 }
