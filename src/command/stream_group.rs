@@ -281,7 +281,7 @@ pub(super) fn replicate_progress(
     last_id: StreamId,
     entries_read: Option<u64>,
 ) {
-    // Those that it is for refuse numbers below -1.
+    // Those that it is for refuse numbers below -1; a file can hold larger ones.
     let read = entries_read.map_or(-1, |read| i64::try_from(read).unwrap_or(i64::MAX));
     ctx.replicate_as(&[
         b"XGROUP",

@@ -631,11 +631,12 @@ impl Delivery<'_> {
     }
 }
 
-/// How many of all entries ever added a group has read with this one, behind that of `last_id`.
+/// How many of all entries ever added a group has read with this one, behind that of `last_id`. What ENTRIESREAD made
+/// too large stays at the largest that replicas can be told; Redis's count goes on below zero, which its replicas refuse.
 fn read_with(meta: &Meta, read: Option<u64>, last_id: StreamId, id: StreamId) -> Option<u64> {
     match read {
         Some(read) if last_id >= meta.first_id && !meta.has_gap_from(last_id) => {
-            Some(read.saturating_add(1))
+            Some(read.saturating_add(1).min(i64::MAX as u64))
         }
         read if meta.entries_added == 0 => read,
         _ => meta.distance_to(id),
