@@ -12,6 +12,7 @@ mod texts;
 
 mod bitmap;
 pub mod client;
+pub mod cluster;
 pub mod config;
 pub mod connection;
 pub mod database;
@@ -62,6 +63,7 @@ pub use table::{CommandTable, Registered, rename, table};
 pub const FAMILIES: &[&[Command]] = &[
     bitmap::COMMANDS,
     client::COMMANDS,
+    cluster::COMMANDS,
     config::COMMANDS,
     debug::COMMANDS,
     hyperloglog::COMMANDS,

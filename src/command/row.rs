@@ -322,6 +322,8 @@ pub enum Group {
     Bitmap,
     /// "hyperloglog"
     HyperLogLog,
+    /// "cluster"
+    Cluster,
 }
 
 impl Group {
@@ -342,6 +344,7 @@ impl Group {
             Group::Pubsub => "pubsub",
             Group::Bitmap => "bitmap",
             Group::HyperLogLog => "hyperloglog",
+            Group::Cluster => "cluster",
         }
     }
 }

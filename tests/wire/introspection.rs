@@ -322,3 +322,32 @@ fn info_tells_what_redis_tells() {
     };
     assert_eq!(told(&ours), told(&theirs));
 }
+
+/// Clients ask whether there is a cluster; subcommands and their arity are known all the same.
+#[test]
+fn cluster_commands_say_that_it_is_disabled() {
+    let Some(mut pair) = crate::pair::Pair::start(&[]) else {
+        return;
+    };
+    for line in [
+        "CLUSTER",
+        "CLUSTER INFO",
+        "CLUSTER HELP",
+        "CLUSTER SLOTS",
+        "CLUSTER NODES now",
+        "CLUSTER MEET 127.0.0.1",
+        "CLUSTER KEYSLOT a",
+        "CLUSTER SETSLOT 1 STABLE",
+        "CLUSTER WHAT",
+        "ASKING",
+        "READONLY",
+        "READONLY now",
+        "READWRITE",
+        "MULTI",
+        "CLUSTER MYID",
+        "READONLY",
+        "EXEC",
+    ] {
+        pair.same(line);
+    }
+}
