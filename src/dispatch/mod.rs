@@ -5,7 +5,7 @@
 //! 1. [`Machine::begin_round`],
 //! 2. [`Machine::open`], [`Machine::input`], [`Machine::closed`] as events come,
 //! 3. [`Machine::end_round`], which runs timers, expiry and unblocked clients,
-//! 4. for each link of `engine.dirty_links`: writes what [`Machine::output`] gives, reports it by
+//! 4. for each link of [`Machine::take_dirty_links`]: writes what [`Machine::output`] gives, reports it by
 //!    [`Machine::wrote`]; then carries out `engine.actions`,
 //! 5. [`Machine::round_ended`], before it sleeps.
 
@@ -310,6 +310,7 @@ impl Machine {
     pub fn take_dirty_links(&mut self, into: &mut Vec<LinkId>) {
         into.clear();
         std::mem::swap(into, &mut self.engine.dirty_links);
+        into.append(&mut self.engine.dirty_listeners);
         for &link in into.iter() {
             if let Some(client) = self.engine.clients.get_mut(link) {
                 client.flags.remove(ClientFlags::DIRTY_LINK);
