@@ -12,7 +12,7 @@ mod texts;
 
 mod bitmap;
 pub mod client;
-pub mod cluster;
+mod cluster;
 pub mod config;
 pub mod connection;
 pub mod database;

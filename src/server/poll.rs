@@ -19,7 +19,7 @@ use mio::event::Source;
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use super::helper::Helper;
 use super::host::OsHost;
@@ -54,6 +54,18 @@ enum Socket {
     UnixListener(UnixListener),
     Tcp(TcpStream),
     Unix(UnixStream),
+}
+
+impl Socket {
+    /// A connection's, to receive from and send to; the others have none.
+    #[inline]
+    fn stream(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Socket::Tcp(socket) => Some(socket.as_fd()),
+            Socket::Unix(socket) => Some(socket.as_fd()),
+            Socket::TcpListener(_) | Socket::UnixListener(_) | Socket::Signals(_) => None,
+        }
+    }
 }
 
 struct Link {
@@ -422,12 +434,10 @@ impl Shell {
             return;
         }
         let buffer = &mut self.buffer[..limit];
-        let result = match &link.socket {
-            Socket::Tcp(socket) => receive(socket, buffer),
-            Socket::Unix(socket) => receive(socket, buffer),
-            Socket::TcpListener(_) | Socket::UnixListener(_) | Socket::Signals(_) => return,
+        let Some(socket) = link.socket.stream() else {
+            return;
         };
-        match result {
+        match receive(socket, buffer) {
             Ok(0) => self.machine.closed(token),
             Ok(count) => {
                 self.gather.read(&mut link.seen);
@@ -449,10 +459,9 @@ impl Shell {
     /// As [`Shell::read`] into a client's own buffer, at most `limit` bytes.
     fn read_behind(&mut self, token: usize, mut query: Vec<u8>, limit: usize) {
         let link = &mut self.links[token];
-        let result = match &link.socket {
-            Socket::Tcp(socket) => receive_onto(socket, &mut query, limit),
-            Socket::Unix(socket) => receive_onto(socket, &mut query, limit),
-            Socket::TcpListener(_) | Socket::UnixListener(_) | Socket::Signals(_) => Ok(0),
+        let result = match link.socket.stream() {
+            Some(socket) => receive_onto(socket, &mut query, limit),
+            None => Ok(0),
         };
         let count = *result.as_ref().unwrap_or(&0);
         self.gather.read(&mut link.seen);
@@ -720,13 +729,14 @@ impl Shell {
         let Some(link) = self.links.get_mut(token) else {
             return;
         };
+        let Some(socket) = link.socket.stream() else {
+            return;
+        };
         loop {
             let bytes = self.machine.output(token);
-            let result = match &link.socket {
-                _ if bytes.is_empty() => Ok(0),
-                Socket::Tcp(socket) => send(socket, bytes),
-                Socket::Unix(socket) => send(socket, bytes),
-                Socket::TcpListener(_) | Socket::UnixListener(_) | Socket::Signals(_) => return,
+            let result = match bytes.is_empty() {
+                true => Ok(0),
+                false => send(socket, bytes),
             };
             match result {
                 Ok(count) => match self.machine.wrote(token, count) {
