@@ -310,7 +310,7 @@ impl Machine {
     pub fn take_dirty_links(&mut self, into: &mut Vec<LinkId>) {
         into.clear();
         std::mem::swap(into, &mut self.engine.dirty_links);
-        into.append(&mut self.engine.dirty_listeners);
+        into.append(&mut self.engine.dirty_others);
         for &link in into.iter() {
             if let Some(client) = self.engine.clients.get_mut(link) {
                 client.flags.remove(ClientFlags::DIRTY_LINK);

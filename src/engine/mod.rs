@@ -144,8 +144,8 @@ pub struct Engine {
     pub clients: Clients,
     /// Links whose client has output to write (or is to be closed), each once: `ClientFlags::DIRTY_LINK`.
     pub dirty_links: Vec<LinkId>,
-    /// As `dirty_links`, of clients that were sent messages before they asked for anything: who asked is answered first.
-    pub dirty_listeners: Vec<LinkId>,
+    /// As `dirty_links`, of clients that got output without having run: they are written behind those that did.
+    pub dirty_others: Vec<LinkId>,
     /// Links to close at the end of the round, each once: `ClientFlags::CLOSING`.
     pub closing: Vec<LinkId>,
     /// Links whose kept input may run again (unblocked, unpaused).
@@ -243,7 +243,7 @@ impl Engine {
             keyspace,
             clients: Clients::default(),
             dirty_links: Vec::new(),
-            dirty_listeners: Vec::new(),
+            dirty_others: Vec::new(),
             closing: Vec::new(),
             ready: Vec::new(),
             renames: Renames::default(),
@@ -727,7 +727,7 @@ impl Engine {
             && !client.is(ClientFlags::DIRTY_LINK)
         {
             client.flags.insert(ClientFlags::DIRTY_LINK);
-            self.dirty_links.push(link);
+            self.dirty_others.push(link);
         }
     }
 

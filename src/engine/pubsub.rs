@@ -120,7 +120,7 @@ fn emptied<T>(mut buffer: Vec<T>, kept: usize) -> Vec<T> {
 struct Sender<'e> {
     outgoing: &'e mut Outgoing,
     clients: &'e mut Clients,
-    dirty_listeners: &'e mut Vec<LinkId>,
+    dirty_others: &'e mut Vec<LinkId>,
     closing: &'e mut Vec<LinkId>,
     stats: &'e mut Stats,
     config: &'e Config,
@@ -158,7 +158,7 @@ impl Sender<'_> {
         }
         if !client.is(ClientFlags::DIRTY_LINK) {
             client.flags.insert(ClientFlags::DIRTY_LINK);
-            self.dirty_listeners.push(link);
+            self.dirty_others.push(link);
         }
     }
 }
@@ -197,7 +197,7 @@ impl Engine {
         let sender = Sender {
             outgoing: &mut self.outgoing,
             clients: &mut self.clients,
-            dirty_listeners: &mut self.dirty_listeners,
+            dirty_others: &mut self.dirty_others,
             closing: &mut self.closing,
             stats: &mut self.stats,
             config: &self.config,
