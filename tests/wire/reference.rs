@@ -515,6 +515,8 @@ fn requests_are_read_as_redis_reads_them() {
     .map(|text| text.as_bytes().to_vec())
     .collect();
     inputs.push(b"*1\r\n\xe9\r\n".to_vec());
+    // a buffer of Redis's that holds no more than 64 KiB of a line grows to 160 KiB by one read: whether it sees the
+    // end of a line shorter than that depends on how the bytes arrived
     for (prefix, suffix) in [
         ("", ""),
         ("*", ""),
@@ -525,7 +527,7 @@ fn requests_are_read_as_redis_reads_them() {
         ("*", "\r\n"),
     ] {
         inputs.push(long(prefix, 65_536 - prefix.len(), ""));
-        inputs.push(long(prefix, 100_000, suffix));
+        inputs.push(long(prefix, 300_000, suffix));
         inputs.push(long(prefix, 30_000, suffix));
     }
     inputs.extend((0..600).map(|_| pipeline_with_mistakes(&mut prng)));
