@@ -81,21 +81,22 @@ impl Reply {
         self.crlf();
     }
 
-    /// An error: its code and text without `-` (`ERR syntax error`). CR and LF become spaces.
+    /// An error: its code and text without `-` (`ERR syntax error`). CR and LF become spaces; those at its end are left
+    /// out.
     pub fn error(&mut self, text: &str) {
         self.error_bytes(text.as_bytes());
     }
 
     /// [`Reply::error`] for a text that holds a client's bytes.
     pub fn error_bytes(&mut self, text: &[u8]) {
+        let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+        let end = text.iter().rposition(|byte| !is_line_end(byte));
+        let text = end.map_or(&[][..], |end| &text[..=end]);
         self.buf.push(b'-');
-        self.buf.extend(text.iter().map(|&byte| {
-            if matches!(byte, b'\r' | b'\n') {
-                b' '
-            } else {
-                byte
-            }
-        }));
+        self.buf.extend(
+            text.iter()
+                .map(|byte| if is_line_end(byte) { b' ' } else { *byte }),
+        );
         self.crlf();
     }
 
@@ -327,7 +328,7 @@ mod tests {
         let write = |protocol| {
             let mut reply = Reply::new(protocol);
             reply.ok();
-            reply.error("ERR a\r\nb");
+            reply.error("ERR a\r\nb\n\r\n");
             reply.int(-7);
             reply.bulk(b"0123456789");
             reply.null();
