@@ -69,7 +69,7 @@ fn owed(server: &Server) -> Client {
 
 #[test]
 fn the_soft_output_limit_is_a_matter_of_time() {
-    let server = Server::start(&["--client-output-buffer-limit", "normal 0 300kb 1"]);
+    let server = Server::start(&["--client-output-buffer-limit", "normal 0 300kb 4"]);
     let mut other = server.client();
     let big = vec![b'x'; 20 << 20];
     assert_eq!(
