@@ -280,9 +280,11 @@ fn coordinates(reply: &mut Reply, place: Place) {
     score(reply, place.latitude);
 }
 
-/// A distance with four decimals.
+/// A distance with four decimals: scaled as a double before it is rounded, as Redis does, which near a half may be
+/// another digit than that of the exact value.
 fn distance(reply: &mut Reply, value: f64) {
-    reply.bulk(format!("{value:.4}").as_bytes());
+    let scaled = (value * 10_000.0).round_ties_even() as u64;
+    reply.bulk(format!("{}.{:04}", scaled / 10_000, scaled % 10_000).as_bytes());
 }
 
 /// GEODIST key member1 member2 [M | KM | FT | MI]. Reply: the distance or null. Errors: WRONGTYPE, unsupported unit. O(1).

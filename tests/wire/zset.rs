@@ -2,6 +2,7 @@
 
 use redoxide::base::prng::Prng;
 
+use crate::harness::Server;
 use crate::pair::{Pair, pick, some};
 
 type Words = Vec<Vec<u8>>;
@@ -482,6 +483,18 @@ fn random_places_answer_as_redis() {
         };
         pair.random(8000, geo, |_, _, _| true);
     }
+}
+
+/// The exact value lies above a half, the scaled double on it.
+#[test]
+fn distances_are_rounded_as_redis_rounds_them() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    client.text(
+        "GEOADD g 77.9833486684019 69.71205830792917 a -132.21359054920765 8.240567750471996 b",
+    );
+    assert_eq!(client.text("GEODIST g a b ft"), "36247793.1972");
+    assert_eq!(client.text("GEODIST g a a"), "0.0000");
 }
 
 /// Where all scores are equal, ranges by member are exact.
