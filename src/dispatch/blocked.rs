@@ -97,7 +97,7 @@ impl Machine {
             Some(Blocked::Keys(again)) => {
                 self.engine.keep_deadline(link, again, wait.deadline_ms);
             }
-            _ => self.engine.ready.push(link),
+            _ => self.engine.ready.push_back(link),
         }
         self.put_back(client);
     }

@@ -39,7 +39,9 @@ impl Machine {
                     || guards::awaits_move(&self.engine, client, entry, args)
                 {
                     client.flags.insert(ClientFlags::BLOCKED);
-                    client.blocked = Some(Blocked::Paused);
+                    let turn = self.engine.postponed;
+                    client.blocked = Some(Blocked::Paused { turn });
+                    self.engine.postponed += 1;
                     return Flow::Postponed;
                 }
                 if client.is(ClientFlags::MULTI) && !entry.command.is(RUNS_IN_MULTI) {

@@ -94,7 +94,7 @@ impl Machine {
                 continue;
             }
             client.end_wait(|client| client.reply.ok());
-            engine.ready.push(link);
+            engine.ready.push_back(link);
             engine.mark_dirty(link);
         }
     }

@@ -125,11 +125,11 @@ fn protected_command(
 
 #[inline]
 fn authenticated(
-    _: &Engine,
+    engine: &Engine,
     client: &Client,
     entry: &'static Registered,
 ) -> Result<(), CommandError> {
-    if client.is(ClientFlags::AUTHENTICATED) || entry.command.is(NO_AUTH) {
+    if client.is_admitted(&engine.config) || entry.command.is(NO_AUTH) {
         return Ok(());
     }
     Err(CommandError::text("NOAUTH Authentication required."))

@@ -20,7 +20,7 @@ const SKIPPED_WINDOWS: u32 = 7;
 /// An output buffer is kept up to this capacity when it is empty.
 pub(super) const REPLY_KEPT_BYTES: usize = 64 * 1024;
 /// While commands run, output is held against its limit from this size on.
-const OUTPUT_CHECKED_BYTES: usize = 1 << 20;
+pub(super) const OUTPUT_CHECKED_BYTES: usize = 1 << 20;
 /// The input of a client that sends an argument from this size on is read straight into its own buffer.
 const DIRECT_BYTES: usize = 32 * 1024;
 /// A client's own input buffer begins with this capacity: who sends a command in parts will send others so.
@@ -137,9 +137,9 @@ impl Machine {
         }
     }
 
-    /// Runs the kept input of clients that have become ready.
+    /// Runs the kept input of clients that have become ready, in the order in which they have.
     pub(super) fn run_ready(&mut self, host: &mut dyn Host) {
-        while let Some(link) = self.engine.ready.pop() {
+        while let Some(link) = self.engine.ready.pop_front() {
             let Some(mut client) = self.engine.clients.take(link) else {
                 continue;
             };
@@ -202,7 +202,7 @@ impl Machine {
 
     fn limits(&self, client: &Client) -> Limits {
         Limits {
-            authenticated: client.is(ClientFlags::AUTHENTICATED),
+            authenticated: client.is_admitted(&self.engine.config),
             bulk_bytes_max: self.engine.config.proto_max_bulk_len,
             ..Limits::default()
         }
@@ -286,7 +286,7 @@ impl Machine {
                 if client.is(ClientFlags::BLOCKED
                     | ClientFlags::CLOSE_AFTER_REPLY
                     | ClientFlags::CLOSE_ASAP)
-                    || limits.authenticated != client.is(ClientFlags::AUTHENTICATED)
+                    || limits.authenticated != client.is_admitted(&self.engine.config)
                 {
                     break;
                 }
@@ -298,7 +298,7 @@ impl Machine {
             }
             let stopped = executed < count || client.is(ClientFlags::BLOCKED);
             if stopped
-                || (incomplete && limits.authenticated != client.is(ClientFlags::AUTHENTICATED))
+                || (incomplete && limits.authenticated != client.is_admitted(&self.engine.config))
             {
                 client.parser.reset();
                 if client.is(ClientFlags::BLOCKED) {

@@ -102,7 +102,7 @@ impl Machine {
             Some(error) => client.reply.error_bytes(error),
             None => client.reply.ok(),
         });
-        engine.ready.push(asker.link);
+        engine.ready.push_back(asker.link);
         engine.mark_dirty(asker.link);
     }
 }

@@ -573,7 +573,7 @@ impl Machine {
                 continue;
             }
             client.end_wait(|client| reply_acknowledged(client, stage, count));
-            engine.ready.push(link);
+            engine.ready.push_back(link);
             engine.mark_dirty(link);
         }
         next

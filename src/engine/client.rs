@@ -4,6 +4,7 @@
 //! client and the rest of the engine at once; it is back before anything else looks.
 
 use crate::base::time::UnixMs;
+use crate::config::Config;
 use crate::replication::source::{Announced, Stage};
 use crate::resp::parser::{Parser, Range};
 use crate::resp::reply::{Protocol, Reply};
@@ -52,7 +53,7 @@ bitflags::bitflags! {
         const BLOCKED = 1 << 15;
         /// A command runs inside EXEC.
         const IN_EXEC = 1 << 16;
-        /// Has logged in (or needs not).
+        /// Has logged in, or needed not when it came.
         const AUTHENTICATED = 1 << 17;
         /// Connected from this machine (loopback or Unix socket).
         const LOCAL = 1 << 18;
@@ -71,7 +72,10 @@ bitflags::bitflags! {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Blocked {
     /// CLIENT PAUSE: the postponed command is run again when the pause ends.
-    Paused,
+    Paused {
+        /// Which of the postponed commands it is: they resume in their order.
+        turn: u64,
+    },
     /// WAIT, WAITAOF: until `replicas` have acknowledged `offset`, or the deadline (0: none).
     Wait {
         /// What they must have done with it.
@@ -226,6 +230,12 @@ impl Client {
     #[inline]
     pub fn is(&self, flags: ClientFlags) -> bool {
         self.flags.intersects(flags)
+    }
+
+    /// Whether commands of its may run: it has logged in, or nobody needs to (any more).
+    #[inline]
+    pub fn is_admitted(&self, config: &Config) -> bool {
+        self.is(ClientFlags::AUTHENTICATED) || config.requirepass.get().is_none()
     }
 
     /// Whether it has subscriptions and speaks RESP2, which cannot tell a reply from a message.

@@ -346,7 +346,7 @@ impl Engine {
         }
         let id = wait.command.command as usize;
         self.stats.command_done(id, 0, error.is_some());
-        self.ready.push(link);
+        self.ready.push_back(link);
         self.mark_dirty(link);
         true
     }

@@ -50,6 +50,8 @@ pub use snapshot_cost::SnapshotCost;
 pub use subscriptions::Subscriptions;
 pub use watch::Watched;
 
+use std::collections::VecDeque;
+
 use crate::base::prng::Prng;
 use crate::base::time::UnixMs;
 use crate::config::{Config, Id, NotifyEvents};
@@ -149,7 +151,7 @@ pub struct Engine {
     /// Links to close at the end of the round, each once: `ClientFlags::CLOSING`.
     pub closing: Vec<LinkId>,
     /// Links whose kept input may run again (unblocked, unpaused).
-    pub ready: Vec<LinkId>,
+    pub ready: VecDeque<LinkId>,
     /// `rename-command`.
     pub renames: Renames,
     /// What a command is called, for those who look at clients.
@@ -164,6 +166,8 @@ pub struct Engine {
     pub watched: Watched,
     /// CLIENT PAUSE.
     pub pause: Pause,
+    /// Commands postponed so far.
+    pub postponed: u64,
     /// Operations of the running unit for replicas.
     pub pending: Operations,
     /// A handler replaced the verbatim propagation of its command.
@@ -245,7 +249,7 @@ impl Engine {
             dirty_links: Vec::new(),
             dirty_others: Vec::new(),
             closing: Vec::new(),
-            ready: Vec::new(),
+            ready: VecDeque::new(),
             renames: Renames::default(),
             command_name: |_| "NULL",
             monitors: Vec::new(),
@@ -253,6 +257,7 @@ impl Engine {
             outgoing: Outgoing::default(),
             watched: Watched::default(),
             pause: Pause::default(),
+            postponed: 0,
             pending: Operations::default(),
             propagation_replaced: false,
             dirty: 0,
@@ -656,13 +661,16 @@ impl Engine {
         if std::mem::take(&mut self.key_waits.held_back) {
             (0..self.keyspace.count()).for_each(|db| self.signal_database(db));
         }
+        let mut postponed = Vec::new();
         for client in self.clients.iter_mut() {
-            if client.blocked == Some(Blocked::Paused) {
+            if let Some(Blocked::Paused { turn }) = client.blocked {
                 client.blocked = None;
                 client.flags.remove(ClientFlags::BLOCKED);
-                self.ready.push(client.link);
+                postponed.push((turn, client.link));
             }
         }
+        postponed.sort_unstable();
+        self.ready.extend(postponed.iter().map(|(_, link)| link));
     }
 
     /// Ends a client's wait for CLIENT UNBLOCK: as if it had timed out, or with an UNBLOCKED error.
@@ -693,7 +701,7 @@ impl Engine {
             }
         }
         self.waiting.retain(|&other| other != link);
-        self.ready.push(link);
+        self.ready.push_back(link);
         self.mark_dirty(link);
     }
 
@@ -704,7 +712,7 @@ impl Engine {
         };
         client.end_wait(|client| client.reply.error(error));
         self.stats.errors.count("ERR");
-        self.ready.push(link);
+        self.ready.push_back(link);
         self.mark_dirty(link);
     }
 

@@ -56,7 +56,7 @@ pub(super) fn is_over_limit(config: &Config, now: UnixMs, client: &mut Client) -
         over_soft && now - client.soft_limit_since_ms > limit.soft_seconds.saturating_mul(1000);
     // A client that has not logged in and does not read must not grow: Redis allows its first 16 KiB and 1 KiB more.
     let silent_stranger =
-        client.unsent() > UNAUTHENTICATED_REPLY_BYTES_MAX && !client.is(ClientFlags::AUTHENTICATED);
+        client.unsent() > UNAUTHENTICATED_REPLY_BYTES_MAX && !client.is_admitted(config);
     (over_hard || soft_too_long || silent_stranger)
         && !client.is(ClientFlags::CLOSE_ASAP | ClientFlags::MASTER)
 }

@@ -2,47 +2,64 @@
 //! as it happens and handed to the stream at the unit's end, wrapped in MULTI/EXEC when it is
 //! more than one command.
 
+/// A buffer with so much takes no further operation: those of a large unit are given up one by one when they are handed
+/// on, and never copied to grow.
+const BUFFER_BYTES: usize = 1 << 20;
+
 /// The operations of the running unit.
 #[derive(Default)]
 pub struct Operations {
-    buf: Vec<u8>,
-    /// (database, end of its bytes in `buf`).
+    full: Vec<Buffer>,
+    last: Buffer,
+}
+
+#[derive(Default)]
+struct Buffer {
+    bytes: Vec<u8>,
+    /// (database, end of its bytes).
     operations: Vec<(usize, usize)>,
 }
 
 impl Operations {
     /// Adds one command for database `db`.
     pub fn push<'a>(&mut self, db: usize, argv: impl ExactSizeIterator<Item = &'a [u8]>) {
-        encode_command(&mut self.buf, argv);
-        self.operations.push((db, self.buf.len()));
-    }
-
-    /// Number of operations.
-    pub fn len(&self) -> usize {
-        self.operations.len()
+        if self.last.bytes.len() >= BUFFER_BYTES {
+            self.full.push(std::mem::take(&mut self.last));
+        }
+        encode_command(&mut self.last.bytes, argv);
+        self.last.operations.push((db, self.last.bytes.len()));
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.operations.is_empty()
+        self.last.operations.is_empty()
     }
 
-    /// The operations in order: (database, encoded command).
-    pub fn iter(&self) -> impl Iterator<Item = (usize, &[u8])> {
+    /// Whether there is more than one.
+    pub fn are_several(&self) -> bool {
+        !self.full.is_empty() || self.last.operations.len() > 1
+    }
+
+    /// Hands on the operations in order (database, encoded command) and forgets them, keeping a buffer of moderate size.
+    pub fn drain(&mut self, mut take: impl FnMut(usize, &[u8])) {
+        for buffer in std::mem::take(&mut self.full) {
+            buffer.hand_on(&mut take);
+        }
+        self.last.hand_on(&mut take);
+        self.last.bytes.clear();
+        self.last.bytes.shrink_to(BUFFER_BYTES);
+        self.last.operations.clear();
+        self.last.operations.shrink_to(1 << 12);
+    }
+}
+
+impl Buffer {
+    fn hand_on(&self, mut take: impl FnMut(usize, &[u8])) {
         let mut start = 0;
-        self.operations.iter().map(move |&(db, end)| {
-            let bytes = &self.buf[start..end];
+        for &(db, end) in &self.operations {
+            take(db, &self.bytes[start..end]);
             start = end;
-            (db, bytes)
-        })
-    }
-
-    /// Forgets all, keeping a buffer of moderate size.
-    pub fn clear(&mut self) {
-        self.buf.clear();
-        self.buf.shrink_to(1 << 20);
-        self.operations.clear();
-        self.operations.shrink_to(1 << 12);
+        }
     }
 }
 

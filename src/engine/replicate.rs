@@ -15,6 +15,7 @@ use crate::rdb::{Dialect, VERSION, VERSION_OLD, VERSION_TIMED, VERSION_VALKEY};
 use crate::replication::id::Id;
 use crate::replication::role::Saved;
 use crate::replication::source::{Framing, Job, Reads};
+use crate::replication::stream::OFFSET_MAX;
 use crate::replication::{replica, source};
 
 /// What clients are answered that waited when this server became a replica.
@@ -117,7 +118,7 @@ impl Engine {
                 client.reply.error(INSTANCE_STATE_CHANGED);
                 client.blocked = None;
                 client.flags.remove(ClientFlags::BLOCKED);
-                self.ready.push(link);
+                self.ready.push_back(link);
                 self.mark_dirty(link);
             }
         }
@@ -294,17 +295,15 @@ impl Engine {
     /// command, unless its parts have nothing to do with each other.
     pub(crate) fn flush_pending(&mut self, whole: bool) {
         let stream = &mut self.replication.stream;
-        let transaction = whole && self.pending.len() > 1;
+        let transaction = whole && self.pending.are_several();
         if transaction {
             stream.feed_anywhere([b"MULTI".as_slice()].into_iter());
         }
-        for (db, command) in self.pending.iter() {
-            stream.feed_encoded(db, command);
-        }
+        self.pending
+            .drain(|db, command| stream.feed_encoded(db, command));
         if transaction {
             stream.feed_anywhere([b"EXEC".as_slice()].into_iter());
         }
-        self.pending.clear();
     }
 
     /// What an RDB file taken now says of replication.
@@ -322,7 +321,9 @@ impl Engine {
 fn saved(aux: &LoadedAux) -> Option<Saved> {
     Some(Saved {
         id: Id::parse(aux.replication_id.as_ref()?.as_bytes())?,
-        offset: aux.replication_offset.filter(|offset| *offset >= 0)?,
+        offset: aux
+            .replication_offset
+            .filter(|offset| (0..=OFFSET_MAX).contains(offset))?,
         db: aux
             .stream_db
             .and_then(|db| usize::try_from(db).ok())

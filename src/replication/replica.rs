@@ -18,7 +18,7 @@ use std::collections::VecDeque;
 
 use super::id::{ID_BYTES, Id};
 use super::source::OWN_KIND;
-use super::stream::push_command;
+use super::stream::{OFFSET_MAX, push_command};
 
 /// Longest reply line taken from a master.
 pub const LINE_BYTES_MAX: usize = 1024;
@@ -764,12 +764,12 @@ fn until_mark<'a>(
     (input.len(), event)
 }
 
-/// A non-negative decimal number.
+/// A decimal number from 0 to [`OFFSET_MAX`].
 fn offset(word: &[u8]) -> Option<i64> {
     let digits = std::str::from_utf8(word).ok()?;
     (!digits.starts_with('+'))
         .then(|| digits.parse::<i64>().ok())?
-        .filter(|value| *value >= 0)
+        .filter(|value| (0..=OFFSET_MAX).contains(value))
 }
 
 fn text(line: &[u8]) -> String {
@@ -973,6 +973,7 @@ mod tests {
             format!("{ready}+CONTINUE {ID}\r\n"),
             format!("{ready}+FULLRESYNC zz 1\r\n"),
             format!("{ready}+FULLRESYNC {ID} -1\r\n"),
+            format!("{ready}+FULLRESYNC {ID} {}\r\n", i64::MAX - 500),
             format!("{ready}+FULLRESYNC {ID} 5\r\nHTTP/1.1\r\n"),
             format!("{ready}+FULLRESYNC {ID} 5\r\n-ERR x\r\n"),
             format!("{ready}+FULLRESYNC {ID} 5\r\n$EOF:short\r\n"),

@@ -13,6 +13,8 @@ use std::collections::VecDeque;
 
 /// Bytes in one block.
 pub const BLOCK_BYTES: usize = 16 * 1024;
+/// No history is taken over beyond this offset: counting on from it does not overflow.
+pub const OFFSET_MAX: i64 = i64::MAX / 2;
 
 /// The log. See the module's text.
 pub struct Stream {

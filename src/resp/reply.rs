@@ -90,13 +90,11 @@ impl Reply {
     /// [`Reply::error`] for a text that holds a client's bytes.
     pub fn error_bytes(&mut self, text: &[u8]) {
         let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
-        let end = text.iter().rposition(|byte| !is_line_end(byte));
-        let text = end.map_or(&[][..], |end| &text[..=end]);
+        let last = text.iter().rposition(|byte| !is_line_end(byte));
+        let text = text.iter().take(last.map_or(0, |last| last + 1));
         self.buf.push(b'-');
-        self.buf.extend(
-            text.iter()
-                .map(|byte| if is_line_end(byte) { b' ' } else { *byte }),
-        );
+        self.buf
+            .extend(text.map(|byte| if is_line_end(byte) { b' ' } else { *byte }));
         self.crlf();
     }
 

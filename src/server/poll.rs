@@ -113,6 +113,8 @@ pub struct Shell {
     /// Links that must not be read for now ([`Machine::read_limit`]).
     held: Vec<usize>,
     dirty: Vec<usize>,
+    /// Links whose peer has ended, with output that was not tried yet.
+    ended: Vec<usize>,
     gather: Gather,
     spin: Spin,
 }
@@ -158,6 +160,7 @@ impl Shell {
             unread: Vec::new(),
             held: Vec::new(),
             dirty: Vec::new(),
+            ended: Vec::new(),
             gather: Gather::default(),
             spin: Spin::new(),
         };
@@ -438,7 +441,7 @@ impl Shell {
             return;
         };
         match receive(socket, buffer) {
-            Ok(0) => self.machine.closed(token),
+            Ok(0) => self.end(token),
             Ok(count) => {
                 self.gather.read(&mut link.seen);
                 if count == limit || link.read_closed {
@@ -472,13 +475,22 @@ impl Shell {
         self.machine
             .input_behind(token, query, count, &mut self.host);
         match result {
-            Ok(0) => self.machine.closed(token),
+            Ok(0) => self.end(token),
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => {
                 log::debug!("Reading from client: {}", listen::strerror(&error));
                 self.machine.closed(token);
             }
+        }
+    }
+
+    /// A peer has ended its side. One that did so right behind its request is answered first.
+    fn end(&mut self, token: usize) {
+        if self.machine.output(token).is_empty() {
+            self.machine.closed(token);
+        } else {
+            self.ended.push(token);
         }
     }
 
@@ -714,7 +726,7 @@ impl Shell {
         Ok(token.0)
     }
 
-    /// Writes each dirty link until it is empty or the socket is full.
+    /// Writes each dirty link until it is empty or the socket is full; then those go whose peers have ended.
     fn write_dirty(&mut self) {
         let mut dirty = std::mem::take(&mut self.dirty);
         self.machine.take_dirty_links(&mut dirty);
@@ -722,6 +734,9 @@ impl Shell {
             self.write(token);
         }
         self.dirty = dirty;
+        for token in self.ended.drain(..) {
+            self.machine.closed(token);
+        }
         self.machine.drop_closing();
     }
 

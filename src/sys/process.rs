@@ -69,7 +69,8 @@ fn exit_now() -> ! {
     unsafe { libc::_exit(1) }
 }
 
-/// The signals of the process: SIGTERM and SIGINT wake a pipe, SIGHUP and SIGPIPE are ignored.
+/// The signals of the process: SIGTERM and SIGINT wake a pipe; SIGHUP, SIGPIPE and SIGXFSZ are ignored, so that a socket
+/// that is gone and a file at its limit are errors of the write.
 ///
 /// A SIGINT while a shutdown is under way that a signal has asked for ends the process at once with code 1.
 #[derive(Debug)]
@@ -88,6 +89,7 @@ impl Signals {
         unsafe {
             libc::signal(libc::SIGHUP, libc::SIG_IGN);
             libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+            libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
         }
         let (receiver, sender) = UnixStream::pair()?;
         receiver.set_nonblocking(true)?;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::harness::{Client, Peer, Server, Value, wait_until};
+use crate::pair::same_story;
 
 /// Each line is a step: `2> words` sends a command over connection 2, `2<` reads a reply there, `2 words` does both,
 /// `=3` waits until three clients are blocked.
@@ -406,6 +407,42 @@ fn many_waiting_clients_are_served_in_order() {
         assert_eq!(client.read(), Value::Array(expected.to_vec()));
         assert!(format!("{:?}", client.read()).contains("PONG"));
     }
+}
+
+/// What clients have sent behind a command that waited, and what a pause held, runs in the order in which they waited.
+#[test]
+fn who_waited_first_goes_on_first() {
+    same_story(&[], |server| {
+        let mut other = server.client();
+        let mut clients: Vec<Client> = (0..5).map(|_| server.client()).collect();
+        // Not the order in which they came.
+        clients.rotate_left(2);
+        let mut waits = |clients: &mut [Client], lines: &str| {
+            for (number, client) in (1..).zip(clients) {
+                client.send(lines.replace('#', &number.to_string()).as_bytes());
+                wait_until("it waits", || {
+                    other.text("CLIENT LIST").matches(" flags=b ").count() == number
+                });
+            }
+        };
+        let mut told = Vec::new();
+        waits(&mut clients, "BLPOP l 0\r\nRPUSH order #\r\n");
+        let mut pusher = server.client();
+        pusher.text("RPUSH l 1 2 3 4 5");
+        for client in &mut clients {
+            told.push(client.read().to_string());
+            client.read();
+        }
+        told.push(pusher.text("LRANGE order 0 -1"));
+        pusher.text("CLIENT PAUSE 100000 WRITE");
+        waits(&mut clients, "RPUSH held #\r\n");
+        pusher.text("CLIENT UNPAUSE");
+        for client in &mut clients {
+            client.read();
+        }
+        told.push(pusher.text("LRANGE held 0 -1"));
+        told
+    });
 }
 
 #[test]

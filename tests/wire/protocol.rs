@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 
 use crate::harness::{Peer, Server, Value, push_request};
-use crate::pair::Pair;
+use crate::pair::{Pair, same_story};
 
 /// As in Redis, a client may send a whole pipeline before it reads: unsent output holds back no input.
 #[test]
@@ -38,6 +38,30 @@ fn half_a_million_gets_sent_before_a_byte_is_read() {
 }
 
 /// Large arguments come in any pieces, with commands before and behind them.
+/// As `printf 'PING\r\n' | nc -N` does: the end of what a client sends comes with it.
+#[test]
+fn a_client_that_ends_its_side_is_answered() {
+    let server = Server::start(&[]);
+    let value = "x".repeat(10_000);
+    server.client().call(&["SET", "k", &value]);
+    let big = format!("$10000\r\n{value}\r\n");
+    for (request, reply) in [
+        ("PING\r\n".to_owned(), "+PONG\r\n".to_owned()),
+        ("PING\r\nQUIT\r\n".to_owned(), "+PONG\r\n+OK\r\n".to_owned()),
+        ("PING\r\n".repeat(30_000), "+PONG\r\n".repeat(30_000)),
+        ("GET k\r\n".repeat(20), big.repeat(20)),
+    ] {
+        for _ in 0..20 {
+            let mut client = server.client();
+            client.send(request.as_bytes());
+            client.finish();
+            let (bytes, ended) = client.read_to_end();
+            assert_eq!((bytes.len(), ended), (reply.len(), true));
+            assert_eq!(bytes, reply.as_bytes());
+        }
+    }
+}
+
 #[test]
 fn large_arguments_in_pieces() {
     let server = Server::start(&[]);
@@ -158,6 +182,24 @@ fn logging_in() {
         let theirs = theirs.replace("the HELLO AUTH", "the HELLO <proto> AUTH");
         assert_eq!(ours.client().text(line), theirs, "{line}");
     }
+}
+
+/// Who came before a password was set need not give it; who came while there was one need not when there is none any
+/// more.
+#[test]
+fn a_password_is_asked_for_while_there_is_one() {
+    same_story(&[], |server| {
+        let (mut early, mut told) = (server.client(), Vec::new());
+        told.push(early.text("CONFIG SET requirepass secret"));
+        let mut late = server.client();
+        for password in ["secret", "", "other"] {
+            told.push(early.text(&format!("CONFIG SET requirepass \"{password}\"")));
+            for line in ["PING", "HELLO 2", "SET k v"] {
+                told.push(late.text(line).chars().take(7).collect());
+            }
+        }
+        told
+    });
 }
 
 #[test]
