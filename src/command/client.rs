@@ -428,6 +428,9 @@ fn no_touch(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErr
 /// CLIENT PAUSE timeout-ms [WRITE|ALL]. Reply: OK.
 fn pause(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let timeout = args.bytes()?;
+    if args.left() > 1 {
+        return Err(CommandError::subcommand_syntax("client", args.at(1)));
+    }
     let kind = if args.is_empty() || args.take("all") {
         PauseKind::All
     } else if args.take("write") {
@@ -437,9 +440,6 @@ fn pause(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError>
             "ERR CLIENT PAUSE mode must be WRITE or ALL",
         ));
     };
-    if !args.is_empty() {
-        return Err(CommandError::Syntax);
-    }
     let timeout = num::parse_i64(timeout).ok_or(CommandError::text(
         "ERR timeout is not an integer or out of range",
     ))?;

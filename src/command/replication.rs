@@ -212,11 +212,12 @@ fn wait(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
 /// Reply: array of 0 (there is no append-only file here yet, so `numlocal` must be 0) and how many replicas have this
 /// client's writes in a synced file. Errors: on a replica; numlocal; not an integer; negative timeout. O(1).
 fn waitaof(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
-    let local = args.int_in(
-        0,
-        1,
-        CommandError::text("ERR value is out of range, value must between 0 and 1"),
-    )?;
+    let local = args.int()?;
+    if !(0..=1).contains(&local) {
+        return Err(CommandError::text(
+            "ERR value is out of range, value must between 0 and 1",
+        ));
+    }
     let positive = CommandError::text("ERR value is out of range, must be positive");
     let replicas = args.int_in(0, i64::MAX, positive)?;
     let timeout = timeout(ctx, args)?;

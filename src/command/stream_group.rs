@@ -302,7 +302,8 @@ struct GroupOptions {
 }
 
 impl GroupOptions {
-    /// `creates`: MKSTREAM is an option.
+    /// `creates`: MKSTREAM is an option. An option may be there twice only where the command gets no longer by it than by
+    /// all of them.
     fn parse(args: &mut Args<'_>, creates: bool) -> Result<GroupOptions, CommandError> {
         let mut options = GroupOptions {
             make: false,
@@ -324,6 +325,10 @@ impl GroupOptions {
             } else {
                 return Err(CommandError::subcommand_syntax("xgroup", args.at(1)));
             }
+        }
+        let count_max = if creates { 8 } else { 7 };
+        if args.count() > count_max {
+            return Err(CommandError::subcommand_syntax("xgroup", args.at(1)));
         }
         Ok(options)
     }

@@ -1,7 +1,7 @@
 //! Start-up: the configuration file, standard input and the command line.
 //!
 //! As in Redis the command line is turned into lines appended to the file, so that every error
-//! carries a line number and the last line that names a directive wins (`save` adds up).
+//! carries a line number and the last line that names a directive wins (`save` adds up, until an include).
 //! Nothing here opens a file: [`Files`] does.
 
 use std::collections::HashSet;
@@ -147,6 +147,7 @@ impl Config {
             files,
             seen: HashSet::new(),
             depth: 0,
+            included: false,
             default_user: None,
         };
         loader.text(&text)?;
@@ -168,6 +169,7 @@ impl Config {
             files,
             seen: HashSet::new(),
             depth: 0,
+            included: false,
             default_user: None,
         };
         loader.text(text)?;
@@ -241,6 +243,8 @@ struct Loader<'a> {
     /// Directives met so far.
     seen: HashSet<Id>,
     depth: usize,
+    /// An include has ended in the text at hand: as in Redis each further `save` replaces those before it.
+    included: bool,
     /// A `user default` line.
     default_user: Option<(DefaultUser, Vec<u8>)>,
 }
@@ -319,7 +323,7 @@ impl Loader<'_> {
                 split = split_args(only).ok_or("Unbalanced quotes in configuration line")?;
                 args = &split;
             }
-            let first = self.seen.insert(row.id);
+            let first = self.seen.insert(row.id) || self.included;
             (row.get_mut)(&mut self.config).assign(row, args, Origin::File { first })?;
             if row.id == Id::dir {
                 let changed = self.files.change_dir(self.config.dir.path());
@@ -386,7 +390,9 @@ impl Loader<'_> {
         for path in paths {
             let text = read(self.files, &path).map_err(Problem::Elsewhere)?;
             self.depth += 1;
+            self.included = false;
             let outcome = self.text(&text);
+            self.included = true;
             self.depth -= 1;
             outcome.map_err(Problem::Elsewhere)?;
         }
@@ -563,6 +569,17 @@ mod tests {
         let config = load(&["--replicaof", "h 1", "--hz 30"], &[]).unwrap();
         assert_eq!(config.replicaof.0, Some(("h".to_owned(), 1)));
         assert_eq!(config.hz, 30);
+    }
+
+    /// As redis-server 8.0 reads these files.
+    #[test]
+    fn save_points_behind_an_include_replace_each_other() {
+        let points = |main: &'static str| {
+            let files = [("m.conf", main), ("i.conf", "save 5 5\nsave 6 6")];
+            String::from_utf8(load(&["m.conf"], &files).unwrap().show(Id::save)).unwrap()
+        };
+        assert_eq!(points("save 900 1\ninclude i.conf"), "900 1 5 5 6 6");
+        assert_eq!(points("include i.conf\nsave 900 1\nsave 300 10"), "300 10");
     }
 
     #[test]

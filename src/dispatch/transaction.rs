@@ -1,6 +1,7 @@
 //! MULTI's queue and EXEC. The rows are in `command/transaction.rs`; what must call commands is here.
 
 use super::Machine;
+use super::input::OUTPUT_CHECKED_BYTES;
 use crate::command::*;
 use crate::engine::{Client, ClientFlags, Host, QueuedCommand};
 use crate::resp::parser::Range;
@@ -101,17 +102,22 @@ impl Machine {
             client.reply.array(commands.len());
         }
         let seed = self.engine.keyspace.seed();
-        for queued in &commands {
+        // Each is forgotten when it has run.
+        for queued in commands {
             let entry = table().get(queued.command);
-            let mut args = Args::queued(queued, seed);
+            let mut args = Args::queued(&queued, seed);
             if entry.parent.is_some() {
                 args.seek(2);
             }
             let reply_start = client.reply.buf.len();
+            let ends = client.is(ClientFlags::CLOSE_AFTER_REPLY | ClientFlags::CLOSE_ASAP);
             self.call(client, entry, &mut args, host);
-            if client.is(silent) {
+            if client.is(silent) || ends {
                 client.reply.buf.truncate(reply_start);
                 self.engine.deliver_confirmed(client);
+            }
+            if client.unsent() > OUTPUT_CHECKED_BYTES {
+                self.engine.check_output_limit(client);
             }
         }
         self.in_exec = false;

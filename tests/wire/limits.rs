@@ -93,6 +93,25 @@ fn the_soft_output_limit_is_a_matter_of_time() {
     assert_eq!(closed, "1");
 }
 
+/// What EXEC answers is held against the limit while it grows; its commands run all the same.
+#[test]
+fn a_transaction_does_not_answer_beyond_the_limit() {
+    let server = Server::start(&["--client-output-buffer-limit", "normal 3mb 0 0"]);
+    let (mut client, mut other) = (server.client(), server.client());
+    other.call(&[b"SET".as_slice(), b"big", &vec![b'x'; 2 << 20]]);
+    other.text("CONFIG RESETSTAT");
+    let queue = [b"GET big\r\n".repeat(500), b"INCR n\r\n".to_vec()].concat();
+    client.send(&[b"MULTI\r\n".as_slice(), &queue, b"EXEC\r\n"].concat());
+    assert!(client.is_dropped());
+    assert_eq!(other.text("GET n"), "1");
+    let closed = other.info("stats", "client_output_buffer_limit_disconnections");
+    assert_eq!(closed, "1");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let (_, peak) = status.split_once("VmHWM:").unwrap();
+    let kilobytes: u64 = peak.split_whitespace().next().unwrap().parse().unwrap();
+    assert!(kilobytes < 200 << 10, "{kilobytes} kB");
+}
+
 #[test]
 fn a_monitor_that_does_not_read_is_closed() {
     let server = Server::start(&["--client-output-buffer-limit", "normal 0 300kb 1"]);
