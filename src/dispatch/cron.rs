@@ -14,6 +14,8 @@ const RECLAIM_BUDGET_NS: u64 = 500_000;
 const RECLAIM_PERIOD_NS: u64 = 1_000_000;
 /// Due keys reclaimed between two looks at the clock.
 const RECLAIM_STEP: usize = 64;
+/// The log is told so often what there is, at its more talkative levels.
+const GLANCE_PERIOD_NS: u64 = 5_000_000_000;
 /// A client that was silent for so long is idle: its buffers shrink.
 const IDLE_MS: i64 = 2000;
 /// Spare room that a buffer of an idle client keeps.
@@ -23,6 +25,8 @@ const SPARE_BYTES: usize = 1024;
 #[derive(Default)]
 pub(super) struct Cron {
     next_ns: u64,
+    /// When the log is told next what there is.
+    next_glance_ns: u64,
     /// The wall-clock millisecond that `maintain` has run for.
     maintained_ms: i64,
     /// `maintain` has more to do in the next one.
@@ -151,6 +155,10 @@ impl Machine {
         let used = host.used_memory();
         let now_ms = self.engine.clock.mono_ms();
         self.engine.stats.sample(now_ms, used);
+        if self.engine.clock.mono_ns >= self.cron.next_glance_ns {
+            self.cron.next_glance_ns = self.engine.clock.mono_ns + GLANCE_PERIOD_NS;
+            self.log_glance(used);
+        }
         self.replication_cron();
         self.engine.drop_kept_targets();
         self.shrink_buffers();
@@ -159,6 +167,27 @@ impl Machine {
         if timeout > 0 {
             self.close_idle(timeout * 1000);
         }
+    }
+
+    /// Tells the log of the databases that hold keys, and of the clients.
+    fn log_glance(&self, used_bytes: usize) {
+        if !log::log_enabled!(log::Level::Debug) {
+            return;
+        }
+        let keyspace = &self.engine.keyspace;
+        for db in (0..keyspace.count()).filter(|&db| !keyspace.is_empty(db)) {
+            log::debug!(
+                "DB {db}: {} keys ({} volatile) in {} slots HT.",
+                keyspace.len(db),
+                keyspace.expires_len(db),
+                keyspace.capacity(db)
+            );
+        }
+        let replicas = self.engine.replication.source.replicas().len();
+        log::trace!(
+            "{} clients connected ({replicas} replicas), {used_bytes} bytes in use",
+            self.engine.clients.count().saturating_sub(replicas)
+        );
     }
 
     /// Notes how large the buffers of clients are, gives back what those of idle ones hold beyond their content, and

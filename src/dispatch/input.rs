@@ -29,6 +29,9 @@ pub(super) const QUERY_BYTES: usize = 16 * 1024;
 /// to nothing.
 const QUERY_KEPT_BYTES: usize = 1 << 20;
 
+/// From this many bytes on only both ends of wrong input go to the log, half as many each.
+const LOGGED_BYTES: usize = 128;
+
 /// Ranges that the buffer for them keeps room for: one command can have a million.
 const RANGES_KEPT_MAX: usize = 1 << 10;
 
@@ -189,13 +192,13 @@ impl Machine {
             && held <= limit.max(COMMAND_BYTES_MAX))
             || client.is(ClientFlags::MASTER);
         if !fits {
+            client.flags.insert(ClientFlags::CLOSE_ASAP);
             log::warn!(
                 "Closing client that reached max query buffer length: {} (qbuf initial bytes: {})",
                 self.engine.described(client, None),
                 crate::base::quote::quoted(client.query.get(..64).unwrap_or(&client.query)),
             );
             self.engine.stats.client_query_buffer_limit_disconnections += 1;
-            client.flags.insert(ClientFlags::CLOSE_ASAP);
         }
         fits
     }
@@ -239,9 +242,10 @@ impl Machine {
                         break;
                     }
                     Err(error) => {
+                        let wrong_at = done + client.parser.read_bytes();
                         client.parser.reset();
                         if batch.parsed.is_empty() {
-                            self.protocol_error(client, error, &bytes[done..]);
+                            self.protocol_error(client, error, &bytes[wrong_at..]);
                             done = bytes.len();
                         }
                         break;
@@ -407,16 +411,44 @@ impl Machine {
         table().find_as(&self.engine.renames, name)
     }
 
+    /// `bytes`: the input from where it is wrong.
     fn protocol_error(&mut self, client: &mut Client, error: ProtocolError, bytes: &[u8]) {
-        log::debug!(
-            "Protocol error ({error}) from client: {}. Query buffer: {}",
+        let level = match client.is(ClientFlags::MASTER) {
+            true => log::Level::Warn,
+            false => log::Level::Debug,
+        };
+        log::log!(
+            level,
+            "Protocol error ({}) from client: {}. Query buffer during protocol error: {}",
+            error.logged(),
             self.engine.described(client, None),
-            crate::base::quote::quoted(bytes.get(..128).unwrap_or(bytes)),
+            shortened(bytes),
         );
         if !client.is(ClientFlags::REPLY_OFF | ClientFlags::REPLY_SKIP_NEXT) {
             client.reply.error_bytes(&error.reply());
         }
         self.engine.stats.errors.count("ERR");
         client.flags.insert(ClientFlags::CLOSE_AFTER_REPLY);
+    }
+}
+
+/// Input in quotes as Redis's log shows it: up to a NUL, a point for what cannot be printed, and of much input both ends.
+fn shortened(bytes: &[u8]) -> String {
+    let shown = |part: &[u8]| -> String {
+        let text = part.iter().take_while(|&&byte| byte != 0);
+        text.map(|&byte| match byte {
+            b' '..=b'~' => char::from(byte),
+            _ => '.',
+        })
+        .collect()
+    };
+    let end = LOGGED_BYTES / 2;
+    match bytes.len().checked_sub(LOGGED_BYTES) {
+        None => format!("'{}'", shown(bytes)),
+        Some(between) => format!(
+            "'{}' (... more {between} bytes ...) '{}'",
+            shown(&bytes[..end]),
+            shown(&bytes[end + between..])
+        ),
     }
 }

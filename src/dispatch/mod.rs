@@ -23,6 +23,7 @@ mod transaction;
 use crate::command::{Registered, rename, table};
 use crate::config::Config;
 use crate::engine::{Action, Client, ClientFlags, Clock, Engine, Host, LinkId, Renames};
+use crate::replication::replica::State;
 
 /// What a link is, as the shell accepted it.
 #[derive(Clone, Debug, Default)]
@@ -153,6 +154,21 @@ impl Machine {
         self.engine.clients.insert(client);
         if refusal.is_some() {
             self.engine.mark_dirty(link);
+        }
+    }
+
+    /// The peer of a link has closed its side.
+    pub fn hung_up(&mut self, link: LinkId) {
+        self.closed(link);
+        if !log::log_enabled!(log::Level::Debug) {
+            return;
+        }
+        if let Some(client) = self.engine.clients.get(link)
+            && (!client.is(ClientFlags::MASTER)
+                || self.engine.replication.master_state() == Some(State::Connected))
+        {
+            let line = self.engine.described(client, None);
+            log::debug!("Client closed connection {line}");
         }
     }
 

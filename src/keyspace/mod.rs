@@ -192,6 +192,11 @@ impl Keyspace {
         self.databases[db].entries.table.len()
     }
 
+    /// How many keys the database's table has places for.
+    pub fn capacity(&self, db: usize) -> usize {
+        self.databases[db].entries.table.capacity()
+    }
+
     /// Whether the database stores no key.
     #[inline]
     pub fn is_empty(&self, db: usize) -> bool {

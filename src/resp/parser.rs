@@ -167,6 +167,21 @@ impl ProtocolError {
             ProtocolError::UnbalancedQuotes => "unbalanced quotes in request",
         }
     }
+
+    /// What Redis's log calls it, which is not always what the reply says.
+    pub fn logged(&self) -> &'static str {
+        match self {
+            ProtocolError::MultibulkLength => "invalid mbulk count",
+            ProtocolError::UnauthenticatedMultibulkLength => "unauth mbulk count",
+            ProtocolError::UnauthenticatedBulkLength => "unauth bulk length",
+            ProtocolError::ExpectedDollar(_)
+            | ProtocolError::BulkLength
+            | ProtocolError::MultibulkCountTooBig
+            | ProtocolError::BulkCountTooBig
+            | ProtocolError::InlineTooBig
+            | ProtocolError::UnbalancedQuotes => self.detail(),
+        }
+    }
 }
 
 impl fmt::Display for ProtocolError {

@@ -372,7 +372,10 @@ impl Shell {
                 Stop::Terminate => "SIGTERM",
                 Stop::Interrupt => "SIGINT",
             };
-            log::warn!("Received {name} scheduling shutdown...");
+            match self.machine.engine.is_loading() {
+                true => log::warn!("Received shutdown signal during loading, scheduling shutdown."),
+                false => log::warn!("Received {name} scheduling shutdown..."),
+            }
             self.machine.stop(stop == Stop::Interrupt, &mut self.host);
             self.stopping = true;
         }
@@ -488,7 +491,7 @@ impl Shell {
     /// A peer has ended its side. One that did so right behind its request is answered first.
     fn end(&mut self, token: usize) {
         if self.machine.output(token).is_empty() {
-            self.machine.closed(token);
+            self.machine.hung_up(token);
         } else {
             self.ended.push(token);
         }
@@ -505,6 +508,7 @@ impl Shell {
                         .local_addr()
                         .map(|a| a.to_string())
                         .unwrap_or_default();
+                    log::debug!("Accepted {}:{}", peer.ip(), peer.port());
                     let loopback = peer.ip().to_canonical().is_loopback();
                     let _ = socket.set_nodelay(true);
                     self.keep_alive(&socket);
@@ -521,7 +525,9 @@ impl Shell {
                     (Socket::Tcp(socket), facts)
                 }),
                 Socket::UnixListener(listener) => listener.accept().map(|(socket, _)| {
-                    let path = format!("{}:0", self.machine.engine.config.unixsocket.lossy());
+                    let path = self.machine.engine.config.unixsocket.lossy();
+                    log::debug!("Accepted connection to {path}");
+                    let path = format!("{path}:0");
                     let fd = socket.as_raw_fd();
                     let facts = LinkFacts {
                         peer: path.clone(),
@@ -735,7 +741,7 @@ impl Shell {
         }
         self.dirty = dirty;
         for token in self.ended.drain(..) {
-            self.machine.closed(token);
+            self.machine.hung_up(token);
         }
         self.machine.drop_closing();
     }

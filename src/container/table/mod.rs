@@ -110,6 +110,11 @@ impl<E: Entry> CowTable<E> {
         self.segments * size_of::<segment::Segment>() + self.directory_bytes
     }
 
+    /// How many entries the segments have places for.
+    pub fn capacity(&self) -> usize {
+        self.segments * segment::SLOTS
+    }
+
     /// The entry with this hash for which `equal` holds.
     #[inline]
     pub fn find(&self, hash: u64, equal: impl FnMut(&E) -> bool) -> Option<&E> {
