@@ -221,6 +221,7 @@ fn reload(
     };
     let mut decoder = Decoder::new(DecodeOptions {
         checksum: ctx.engine.config.rdbchecksum && !ctx.engine.skips_checksums,
+        aux_logged: Some(ctx.now()),
         ..DecodeOptions::new(ctx.engine.keyspace.seed())
     });
     let mut batch = Batch::default();

@@ -45,6 +45,7 @@ impl Machine {
     pub fn decode_options(&self) -> DecodeOptions {
         DecodeOptions {
             checksum: self.engine.config.rdbchecksum && !self.engine.skips_checksums,
+            aux_logged: Some(self.engine.now()),
             ..DecodeOptions::new(self.engine.keyspace.seed())
         }
     }

@@ -391,17 +391,6 @@ impl Engine {
     /// A data set was loaded into the keyspace.
     pub fn loaded(&mut self, loaded: &Loaded) {
         self.note_changes();
-        let aux = &loaded.aux;
-        if let Some(version) = &aux.version {
-            log::info!("Loading RDB produced by version {version}");
-        }
-        if let Some(created) = aux.created {
-            log::info!("RDB age {} seconds", (self.now() / 1000 - created).max(0));
-        }
-        if let Some(bytes) = aux.used_memory_bytes {
-            let megabytes = bytes as f64 / (1024.0 * 1024.0);
-            log::info!("RDB memory usage when created {megabytes:.2} Mb");
-        }
         let empty = match loaded.empty {
             0 => String::new(),
             empty => format!(", empty keys skipped: {empty}"),

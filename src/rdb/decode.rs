@@ -15,6 +15,7 @@ use super::value::{self, State};
 use super::{Access, Dialect, VERSION_AUX, VERSION_CHECKSUM, VERSION_MAX, VERSION_VALKEY, opcode};
 use crate::base::crc64::crc64;
 use crate::base::hash::HashSeed;
+use crate::base::num::parse_i64;
 use crate::base::time::UnixMs;
 use crate::types::Kind;
 
@@ -40,6 +41,8 @@ pub struct DecodeOptions {
     pub string_bytes_max: u64,
     /// Libraries of functions are passed over; else they are refused.
     pub passes_libraries: bool,
+    /// The log is told of the AUX fields as they come, at this time.
+    pub aux_logged: Option<UnixMs>,
 }
 
 impl DecodeOptions {
@@ -50,6 +53,7 @@ impl DecodeOptions {
             checksum: true,
             string_bytes_max: STRING_BYTES_MAX,
             passes_libraries: false,
+            aux_logged: None,
         }
     }
 }
@@ -435,6 +439,9 @@ impl Decoder {
             opcode::AUX => {
                 let name = reader.string(bytes_max, &mut batch.bytes)?;
                 let value = reader.string(bytes_max, &mut batch.bytes)?;
+                if let Some(now) = self.options.aux_logged {
+                    log_aux(batch.bytes(name), batch.bytes(value), now);
+                }
                 batch.records.push(Record::Aux { name, value });
             }
             opcode::SLOT_INFO => {
@@ -539,6 +546,30 @@ impl Decoder {
         self.buffer_offset += self.used as u64;
         self.used = 0;
         self.summed = 0;
+    }
+}
+
+/// Tells the log of an AUX field in Redis's words.
+fn log_aux(name: &[u8], value: &[u8], now: UnixMs) {
+    let name = String::from_utf8_lossy(name);
+    let text = String::from_utf8_lossy(value);
+    let number = parse_i64(value).unwrap_or(0);
+    match &*name.to_ascii_lowercase() {
+        "redis-ver" | "valkey-ver" => log::info!("Loading RDB produced by version {text}"),
+        "ctime" => {
+            let age = (now / 1000).saturating_sub(number).max(0);
+            log::info!("RDB age {age} seconds");
+        }
+        "used-mem" => {
+            let megabytes = number as f64 / (1024.0 * 1024.0);
+            log::info!("RDB memory usage when created {megabytes:.2} Mb");
+        }
+        "aof-preamble" if number != 0 => log::info!("RDB has an AOF tail"),
+        "aof-base" if number != 0 => log::info!("RDB is base AOF"),
+        "repl-stream-db" | "repl-id" | "repl-offset" | "lua" | "redis-bits" | "aof-preamble"
+        | "aof-base" => {}
+        other if other.starts_with('%') => log::info!("RDB '{name}': {text}"),
+        _ => log::trace!("Unrecognized RDB AUX field: '{name}'"),
     }
 }
 

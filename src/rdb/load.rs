@@ -61,12 +61,6 @@ impl Loaded {
 /// What the AUX fields said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoadedAux {
-    /// `redis-ver` or `valkey-ver`.
-    pub version: Option<String>,
-    /// `ctime`, seconds.
-    pub created: Option<i64>,
-    /// `used-mem`, bytes.
-    pub used_memory_bytes: Option<u64>,
     /// `repl-stream-db`.
     pub stream_db: Option<i64>,
     /// `repl-id`.
@@ -395,9 +389,6 @@ impl Loader {
         let number = || crate::base::num::parse_i64(value);
         let aux = &mut self.loaded.aux;
         match name {
-            b"redis-ver" | b"valkey-ver" => aux.version = text(),
-            b"ctime" => aux.created = number(),
-            b"used-mem" => aux.used_memory_bytes = number().and_then(|bytes| bytes.try_into().ok()),
             b"repl-stream-db" => aux.stream_db = number(),
             b"repl-id" => aux.replication_id = text(),
             b"repl-offset" => aux.replication_offset = number(),
@@ -519,7 +510,6 @@ mod tests {
             let loaded = load(&stream, &mut fresh, options(drop_due), slice).unwrap();
             let expired = if drop_due { 500 } else { 0 };
             assert_eq!((loaded.keys, loaded.expired), (5000 - expired, expired));
-            assert_eq!(loaded.aux.created, Some(NOW / 1000));
             for db in 0..2 {
                 keyspace.for_each(db, |entry| {
                     let due = entry.expire_at().is_some_and(|at| is_due(at, NOW));

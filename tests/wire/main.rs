@@ -38,6 +38,7 @@ mod introspection;
 mod later;
 mod limits;
 mod list;
+mod logging;
 mod migrate;
 mod notifications;
 mod pair;
