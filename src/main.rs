@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         return refuse("Sentinel mode is not part of redoxide yet: run a Redis Sentinel beside it");
     }
     match args.first().and_then(|first| first.to_str()) {
-        Some("-v" | "--version") => return version(),
+        Some("-v" | "--version") => return version("Redis server"),
         Some("-h" | "--help") => return help(),
         Some("--test-memory") => {
             return refuse(
@@ -82,18 +82,15 @@ fn check_rdb(args: &[OsString]) -> ExitCode {
         eprintln!("Usage: redis-check-rdb <rdb-file-name>");
         return ExitCode::FAILURE;
     };
-    let mut file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) => {
-            eprintln!(
-                "Cannot open file {}: {}",
-                path.display(),
-                process::error_text(&error)
-            );
-            return ExitCode::FAILURE;
-        }
-    };
+    if path == "-v" || path == "--version" {
+        return version("redis-check-rdb");
+    }
     let name = path.to_string_lossy();
+    let Ok(mut file) = std::fs::File::open(path) else {
+        // As Redis's, it does not say why.
+        println!("[offset 0] Checking RDB file {name}");
+        return ExitCode::FAILURE;
+    };
     match rdb::check::check(
         &name,
         &mut file,
@@ -111,9 +108,9 @@ fn refuse(why: &str) -> ExitCode {
 }
 
 /// One line; scripts look for `v=`.
-fn version() -> ExitCode {
+fn version(program: &str) -> ExitCode {
     println!(
-        "Redis server v={REDIS_VERSION} sha=00000000:0 malloc={} bits={} build=0 redoxide={}",
+        "{program} v={REDIS_VERSION} sha=00000000:0 malloc={} bits={} build=0 redoxide={}",
         memory::allocator_name(),
         usize::BITS,
         env!("CARGO_PKG_VERSION"),

@@ -174,6 +174,8 @@ fn server(ctx: &mut Context<'_>, out: &mut String) {
             .bind
             .0
             .iter()
+            // As Redis shows them: the first, though it may be others that could not be bound.
+            .take(process.tcp_listeners)
             .map(|bind| format!("bind={bind},"))
             .collect();
         field(
@@ -183,9 +185,8 @@ fn server(ctx: &mut Context<'_>, out: &mut String) {
         );
     }
     if engine.config.unixsocket.get().is_some() {
-        let number = usize::from(engine.config.port != 0);
         let path = engine.config.unixsocket.lossy();
-        line(out, format_args!("listener{number}:name=unix,bind={path}"));
+        field(out, "listener1", format_args!("name=unix,bind={path}"));
     }
 }
 

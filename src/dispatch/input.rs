@@ -74,7 +74,7 @@ impl Machine {
         self.engine.stats.reads_processed += 1;
         client.active_ms = self.engine.now();
         let bytes = if client.is(ClientFlags::MASTER) {
-            &bytes[self.master_input(&mut client, bytes)..]
+            &bytes[self.master_input(&mut client, bytes, host)..]
         } else {
             self.engine.stats.net_input_bytes += bytes.len() as u64;
             bytes

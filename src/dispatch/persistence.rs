@@ -199,6 +199,7 @@ impl Machine {
         }
         if !std::mem::replace(&mut shutdown.announced, true) {
             log::info!("User requested shutdown...");
+            host.tell_supervisor("STOPPING=1\n");
         }
         self.give_up_migrations(host);
         if self.shutdown_waits() {
@@ -266,12 +267,14 @@ impl Machine {
         let wanted = options.save || (!options.nosave && !self.engine.config.save.0.is_empty());
         if wanted && !self.engine.is_loading() {
             log::info!("Saving the final RDB snapshot before exiting.");
+            host.tell_supervisor("STATUS=Saving the final RDB snapshot\n");
             let job = self.engine.save_job(host);
             let result = host.save(job);
             self.engine.foreground_save_ended(&result);
             if result.is_err() {
                 if !options.force {
                     log::warn!("Error trying to save the DB, can't exit.");
+                    host.tell_supervisor("STATUS=Error trying to save the DB, can't exit.\n");
                     return false;
                 }
                 log::warn!("Error trying to save the DB. Exit anyway.");

@@ -25,6 +25,15 @@ const SYNC_UNSENT_BYTES: usize = 256 * 1024;
 /// Milliseconds between two runs of the slow part of the cron.
 const SECOND_MS: u64 = 1000;
 
+/// Who the master is as a client: it may do everything.
+const SUPERUSER: &[u8] = b"(superuser)";
+/// What systemd is told when the data set of the master is in.
+const SYNCHRONIZED: &str = "STATUS=MASTER <-> REPLICA sync: Finished with success. Ready to accept connections in \
+                            read-write mode.\n";
+/// And when the master lets us go on where we were.
+const CONTINUED: &str = "STATUS=MASTER <-> REPLICA sync: Partial Resynchronization accepted. Ready to accept \
+                         connections in read-write mode.\n";
+
 /// What spans rounds.
 #[derive(Default)]
 pub(super) struct Progress {
@@ -83,6 +92,7 @@ impl Machine {
         client.peer = facts.peer;
         client.local = facts.local;
         client.fd = facts.fd;
+        client.user = SUPERUSER.to_vec();
         client
             .flags
             .insert(ClientFlags::MASTER | ClientFlags::AUTHENTICATED | ClientFlags::REPLY_OFF);
@@ -122,7 +132,12 @@ impl Machine {
     }
 
     /// Bytes came from the master: how many of them were not its stream.
-    pub(super) fn master_input(&mut self, client: &mut Client, bytes: &[u8]) -> usize {
+    pub(super) fn master_input(
+        &mut self,
+        client: &mut Client,
+        bytes: &[u8],
+        host: &mut dyn Host,
+    ) -> usize {
         let now = self.engine.now();
         self.engine.stats.net_repl_input_bytes += bytes.len() as u64;
         let mut used = 0;
@@ -148,12 +163,13 @@ impl Machine {
                     Ok(())
                 }
                 Event::Payload(part) => self.load(&part),
-                Event::PayloadEnd => self.end_load(client),
+                Event::PayloadEnd => self.end_load(client, host),
                 Event::Continue { id } => {
                     client.db = self.engine.replication.master_db;
                     let links = self.engine.replication.continued(id);
                     self.engine.close_links(&links);
                     self.online(client);
+                    host.tell_supervisor(CONTINUED);
                     Ok(())
                 }
                 Event::Stream(_) => return used - count,
@@ -172,7 +188,7 @@ impl Machine {
             Some(master) => master.payload_complete(),
             None => false,
         };
-        if complete && let Err(text) = self.end_load(client) {
+        if complete && let Err(text) = self.end_load(client, host) {
             log::warn!("MASTER <-> REPLICA sync: {text}");
             client.flags.insert(ClientFlags::CLOSE_ASAP);
         }
@@ -254,7 +270,7 @@ impl Machine {
     }
 
     /// The payload is complete: the data set it brought takes the place of ours.
-    fn end_load(&mut self, client: &mut Client) -> Result<(), String> {
+    fn end_load(&mut self, client: &mut Client, host: &mut dyn Host) -> Result<(), String> {
         let Some(mut load) = self.take_load() else {
             return Err("payload without a beginning".into());
         };
@@ -273,6 +289,7 @@ impl Machine {
         engine
             .replication
             .full_sync_loaded(self.progress.origin.take(), fresh, now);
+        host.tell_supervisor(SYNCHRONIZED);
         self.online(client);
         Ok(())
     }

@@ -23,6 +23,8 @@ pub struct ProcessFacts {
     pub multiplexing: &'static str,
     /// Path of the executable.
     pub executable: String,
+    /// TCP addresses that it listens on.
+    pub tcp_listeners: usize,
     /// systemd, upstart, unknown or no.
     pub supervised: &'static str,
     /// The allocator's name and version.
@@ -79,6 +81,8 @@ pub trait Host {
     fn memory(&mut self) -> MemoryFacts;
     /// Facts about the process.
     fn process(&mut self) -> ProcessFacts;
+    /// Sends systemd a message, if it is what watches over the process.
+    fn tell_supervisor(&mut self, message: &str);
     /// Gives unused pages back to the operating system.
     fn purge_memory(&mut self);
     /// Makes changed directives real (listeners, log, limits, working directory). On an error the engine

@@ -20,6 +20,8 @@ pub struct OsHost {
     pub listeners: Option<Vec<TcpListener>>,
     /// Handles on the listeners in use.
     pub listening: Vec<socket2::Socket>,
+    /// systemd is to be told how we are.
+    pub under_systemd: bool,
     /// Highest memory use seen.
     peak: u64,
     ticks: TickClock,
@@ -37,6 +39,9 @@ impl OsHost {
                     listen::tcp(config, &self.listening).map_err(|_| text.to_string())?;
                 self.listening = listen::handles(&listeners);
                 self.listeners = Some(listeners);
+                if config.set_proc_title {
+                    startup::show_title(config);
+                }
             }
             Id::loglevel | Id::logfile => {
                 logging::configure(config.loglevel, config.logfile.path())
@@ -53,6 +58,7 @@ impl OsHost {
                 .map_err(|error| process::error_text(&error))?,
             Id::jemalloc_bg_thread => memory::set_background_thread(config.jemalloc_bg_thread),
             Id::proc_title_template => startup::show_title(config),
+            Id::replicaof => startup::show_role(config),
             Id::crash_log_enabled => crash::catch(config.crash_log_enabled),
             Id::watchdog_period => crash::watchdog(config.watchdog_period.unsigned_abs()),
             Id::oom_score_adj | Id::oom_score_adj_values => startup::adjust_oom_score(config)?,
@@ -109,6 +115,12 @@ impl Host for OsHost {
         }
     }
 
+    fn tell_supervisor(&mut self, message: &str) {
+        if self.under_systemd {
+            startup::tell_systemd(message);
+        }
+    }
+
     fn purge_memory(&mut self) {
         memory::purge();
     }
@@ -122,6 +134,7 @@ impl Host for OsHost {
             os: process::os_text(),
             multiplexing: "epoll",
             executable,
+            tcp_listeners: self.listening.len(),
             supervised: process::supervisor().unwrap_or("no"),
             allocator: memory::allocator_name(),
             cpu_process: cpu(clock::CpuOf::Process),

@@ -125,6 +125,7 @@ impl Shell {
         let poll = Poll::new()
             .map_err(|error| format!("Failed creating the event loop. Error message: '{error}'"))?;
         let mut host = OsHost::default();
+        host.under_systemd = startup::under_systemd(&config);
         let seed = host.entropy();
         let tcp = listen::tcp(&config, &[]).map_err(|text| {
             format!(
@@ -133,6 +134,10 @@ impl Shell {
             )
         })?;
         let unix = listen::unix(&config)?;
+        if tcp.is_empty() && unix.is_none() {
+            // Every address was optional.
+            return Err(startup::LISTENS_NOWHERE.to_owned());
+        }
         let signals = Signals::install().map_err(|error| error.to_string())?;
         let receiver = signals
             .receiver()
@@ -215,8 +220,7 @@ impl Shell {
 
     /// Clients are served from now on.
     fn ready(&self, prepared: &Prepared) {
-        let config = &self.machine.engine.config;
-        prepared.ready(config.port != 0, config.unixsocket.get().is_some());
+        prepared.ready(&self.machine.engine.config);
     }
 
     /// Hands helpers' news to the machine; true when there were some.

@@ -11,6 +11,8 @@ use crate::sys::{cpu, memory, process, title};
 
 /// Where a daemon's pid file goes unless `pidfile` says so.
 const DAEMON_PID_FILE: &str = "/var/run/redis.pid";
+/// Redis's line when it would have no socket to be reached by.
+pub const LISTENS_NOWHERE: &str = "Configured to not listen anywhere, exiting.";
 
 /// What must be undone at the end.
 #[derive(Debug)]
@@ -46,7 +48,7 @@ pub fn greet_supervisor(config: &Config) -> bool {
 }
 
 /// Whether systemd is to be told how we are, if only in vain.
-fn under_systemd(config: &Config) -> bool {
+pub fn under_systemd(config: &Config) -> bool {
     match config.supervised {
         Supervised::Systemd => true,
         Supervised::Auto => process::supervisor() == Some("systemd"),
@@ -55,7 +57,7 @@ fn under_systemd(config: &Config) -> bool {
 }
 
 /// Sends systemd a message; false, with a line in the log, when it cannot be.
-fn tell_systemd(message: &str) -> bool {
+pub fn tell_systemd(message: &str) -> bool {
     let told = process::notify_systemd(message);
     if let Err(reason) = &told {
         log::warn!("systemd supervision error: {reason}");
@@ -67,11 +69,7 @@ fn tell_systemd(message: &str) -> bool {
 /// error says why the server cannot start.
 pub fn prepare(config: &mut Config) -> Result<Prepared, String> {
     config.maxclients = logging::raise_file_limit(config.maxclients)?;
-    logging::set_role(if config.replicaof.0.is_some() {
-        logging::Role::Replica
-    } else {
-        logging::Role::Master
-    });
+    show_role(config);
     if config.disable_thp {
         memory::disable_thp();
     }
@@ -82,7 +80,10 @@ pub fn prepare(config: &mut Config) -> Result<Prepared, String> {
             log::warn!("Can't keep to the processors of server-cpulist: {error}");
         }
     }
-    show_title(config);
+    title::reserve();
+    if config.set_proc_title {
+        show_title(config);
+    }
     memory::set_background_thread(config.jemalloc_bg_thread);
     if let Err(text) = adjust_oom_score(config) {
         log::warn!("{text}");
@@ -95,7 +96,7 @@ pub fn prepare(config: &mut Config) -> Result<Prepared, String> {
     logging::running(config, "standalone");
     let no_tcp = config.port == 0 || config.bind.0.is_empty();
     if no_tcp && config.unixsocket.get().is_none() {
-        return Err("Configured to not listen anywhere, exiting.".to_owned());
+        return Err(LISTENS_NOWHERE.to_owned());
     }
     let pid_file = config
         .pidfile
@@ -110,6 +111,14 @@ pub fn prepare(config: &mut Config) -> Result<Prepared, String> {
         pid_file,
         under_systemd: under_systemd(config),
     })
+}
+
+/// Has the log's lines carry the role.
+pub fn show_role(config: &Config) {
+    logging::set_role(match config.replicaof.0 {
+        Some(_) => logging::Role::Replica,
+        None => logging::Role::Master,
+    });
 }
 
 /// Redis's line when the system caps the backlog of a listener.
@@ -129,26 +138,18 @@ fn warn_of_backlog(config: &Config) {
 
 /// Shows in `ps` how the server runs, by `proc-title-template`.
 pub fn show_title(config: &Config) {
-    if !config.set_proc_title {
-        return;
-    }
     /// The name we were started by; the title overwrites it.
     static NAME: OnceLock<String> = OnceLock::new();
     let name = NAME.get_or_init(|| {
         let name = std::env::args_os().next().unwrap_or_default();
         name.to_string_lossy().into_owned()
     });
-    title::reserve();
     let port = if config.port != 0 {
         config.port
     } else {
         config.tls_port
     };
-    let address = config
-        .bind
-        .0
-        .first()
-        .map_or("*", |bind| bind.trim_start_matches('-'));
+    let address = config.bind.0.first().map_or("*", String::as_str);
     let listens_at = match config.unixsocket.get() {
         Some(path) if port == 0 => String::from_utf8_lossy(path).into_owned(),
         _ => format!("{address}:{port}"),
@@ -214,14 +215,20 @@ pub fn adjust_oom_score(config: &Config) -> Result<(), String> {
 
 impl Prepared {
     /// The server answers: says so in the log and to the supervisor.
-    pub fn ready(&self, tcp: bool, unix: bool) {
+    pub fn ready(&self, config: &Config) {
+        let (tcp, unix) = (config.port != 0, config.unixsocket.get().is_some());
         for (on, kind) in [(tcp, "tcp"), (unix, "unix")] {
             if on {
                 log::info!("Ready to accept connections {kind}");
             }
         }
         if self.under_systemd {
-            tell_systemd("STATUS=Ready to accept connections\n");
+            tell_systemd(match config.replicaof.0 {
+                None => "STATUS=Ready to accept connections\n",
+                Some(_) => {
+                    "STATUS=Ready to accept connections in read-only mode. Waiting for MASTER <-> REPLICA sync\n"
+                }
+            });
             tell_systemd("READY=1\n");
         }
     }
@@ -246,9 +253,6 @@ impl Prepared {
 
     /// The server ends, for whatever reason.
     pub fn end(&self) {
-        if self.under_systemd {
-            tell_systemd("STOPPING=1\n");
-        }
         if let Some(path) = &self.pid_file {
             process::remove_pid_file(path);
         }

@@ -79,6 +79,8 @@ impl Host for SimHost {
         ProcessFacts::default()
     }
 
+    fn tell_supervisor(&mut self, _: &str) {}
+
     fn purge_memory(&mut self) {}
 
     fn apply_config(&mut self, _: &[Id], _: &Config) -> Result<(), (Id, String)> {

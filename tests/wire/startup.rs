@@ -102,7 +102,23 @@ fn other_names_do_other_things() {
         std::os::unix::fs::symlink(target(), &link).unwrap();
         let output = Command::new(&link).arg("/nonexistent").output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{name}");
-        assert!(!output.stderr.is_empty(), "{name}");
+        // The check of a file that is not there says only what it was to check, as Redis's does.
+        let checks = name == "redis-check-rdb";
+        assert_eq!(output.stderr.is_empty(), checks, "{name}");
+        let said = if checks {
+            "[offset 0] Checking RDB file /nonexistent\n"
+        } else {
+            ""
+        };
+        assert_eq!(text(&output.stdout), said);
+    }
+    for flag in ["-v", "--version"] {
+        let output = Command::new(scratch.0.join("redis-check-rdb"))
+            .arg(flag)
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+        assert!(text(&output.stdout).starts_with("redis-check-rdb v=8.0.6 sha=00000000:0 malloc="));
     }
 }
 
@@ -204,23 +220,17 @@ fn a_daemon_leaves_a_pid_file_and_a_log() {
     }
 }
 
-#[test]
-fn a_supervisor_is_told_when_it_is_ready() {
-    let scratch = Scratch::new("notify");
+/// Starts a server under a supervisor that hears until `last`, which SIGTERM may bring; what was heard, and the log.
+fn supervised(name: &str, args: &[&str], stops: bool, last: &str) -> (String, String) {
+    let scratch = Scratch::new(name);
     let path = scratch.0.join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
     socket
         .set_read_timeout(Some(Duration::from_secs(60)))
         .unwrap();
     let mut child = Command::new(target())
-        .args([
-            "--supervised",
-            "auto",
-            "--save",
-            "",
-            "--port",
-            &free_port().to_string(),
-        ])
+        .args(["--supervised", "auto", "--port", &free_port().to_string()])
+        .args(args)
         .current_dir(&scratch.0)
         .env("NOTIFY_SOCKET", &path)
         .stdout(std::process::Stdio::piped())
@@ -228,16 +238,92 @@ fn a_supervisor_is_told_when_it_is_ready() {
         .unwrap();
     let mut heard = String::new();
     let mut message = [0; 256];
-    while !heard.contains("READY=1") {
+    let mut asked = !stops;
+    while !heard.ends_with(last) {
         let count = socket.recv(&mut message).unwrap();
         heard.push_str(&text(&message[..count]));
+        if heard.ends_with("READY=1\n") && !std::mem::replace(&mut asked, true) {
+            let status = Command::new("kill").arg(child.id().to_string()).status();
+            assert!(status.unwrap().success());
+        }
     }
-    child.kill().unwrap();
-    let log = text(&child.wait_with_output().unwrap().stdout);
+    if !stops {
+        child.kill().unwrap();
+    }
+    (heard, text(&child.wait_with_output().unwrap().stdout))
+}
+
+#[test]
+fn a_supervisor_is_told_how_it_is() {
+    let saves = ["--save", "100 1"];
+    let last = "STATUS=Saving the final RDB snapshot\n";
+    let (heard, log) = supervised("notify", &saves, true, last);
+    assert_eq!(
+        heard,
+        format!(
+            "STATUS=Redis is loading...\nSTATUS=Ready to accept connections\nREADY=1\nSTOPPING=1\n{last}"
+        )
+    );
     assert!(log.contains(
         "* Supervised by systemd. Please make sure you set appropriate values for TimeoutStartSec and TimeoutStopSec \
          in your service unit.\n"
     ));
+}
+
+#[test]
+fn a_supervisor_is_told_of_a_synchronization() {
+    let master = Server::start(&["--repl-diskless-sync-delay", "0"]);
+    let follows = ["--replicaof", "127.0.0.1", &master.port().to_string()];
+    let last = "STATUS=MASTER <-> REPLICA sync: Finished with success. Ready to accept connections in read-write mode.\n";
+    let (heard, _) = supervised("notify-replica", &follows, false, last);
+    assert_eq!(
+        heard,
+        format!(
+            "STATUS=Redis is loading...\nSTATUS=Ready to accept connections in read-only mode. Waiting for MASTER \
+             <-> REPLICA sync\nREADY=1\n{last}"
+        )
+    );
+}
+
+#[test]
+fn listeners_are_those_there_are() {
+    let nowhere = run(&["--bind", "-192.0.2.1", "--port", &free_port().to_string()]);
+    assert_eq!(nowhere.status.code(), Some(1));
+    let log = text(&nowhere.stdout);
+    assert!(
+        log.ends_with(" # Configured to not listen anywhere, exiting.\n"),
+        "{log}"
+    );
+    let server = Server::start(&[
+        "--bind",
+        "127.0.0.1",
+        "-192.0.2.1",
+        "--unixsocket",
+        "l.sock",
+    ]);
+    let mut client = server.client();
+    let tcp = format!("name=tcp,bind=127.0.0.1,port={}", server.port());
+    assert_eq!(client.info("server", "listener0"), tcp);
+    assert_eq!(client.info("server", "listener1"), "name=unix,bind=l.sock");
+}
+
+#[test]
+fn the_title_follows_the_configuration() {
+    let server = Server::start(&["--bind", "127.0.0.1", "-192.0.2.1"]);
+    let title = || {
+        let bytes = std::fs::read(format!("/proc/{}/cmdline", server.pid())).unwrap();
+        text(&bytes).trim_end_matches('\0').to_owned()
+    };
+    let (port, mut client) = (server.port(), server.client());
+    let name = target().display().to_string();
+    assert_eq!(title(), format!("{name} 127.0.0.1:{port}"));
+    assert_eq!(client.text("CONFIG SET bind \"* -::*\""), "OK");
+    assert_eq!(title(), format!("{name} *:{port}"));
+    assert_eq!(
+        client.text("CONFIG SET proc-title-template \"{title} at {port}\""),
+        "OK"
+    );
+    assert_eq!(title(), format!("{name} at {port}"));
 }
 
 #[test]
