@@ -2,7 +2,7 @@
 //! Source: the documentation of Redis and the replies of redis-server 8.0.
 
 use super::*;
-use crate::config::{Config, SetContext, SetError};
+use crate::config::{Config, Id, SetContext, SetError};
 use crate::engine::ClientFlags;
 
 const CONFIG_FLAGS: u32 = ADMIN | NOSCRIPT | LOADING | STALE;
@@ -124,9 +124,24 @@ fn set(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
         let _ = ctx.host.apply_config(&changed, &ctx.engine.config);
         return Err(refused(SetError::apply(id, text)));
     }
+    if change.ids.contains(&Id::maxmemory) {
+        warn_of_maxmemory(ctx);
+    }
     ctx.engine.config_changed(&change.ids);
     ctx.reply().ok();
     Ok(())
+}
+
+/// Redis's line when a new `maxmemory` is below what is used.
+fn warn_of_maxmemory(ctx: &mut Context<'_>) {
+    let (limit, used) = (ctx.engine.config.maxmemory, ctx.host.used_memory());
+    if limit != 0 && (limit as usize) < used {
+        log::warn!(
+            "WARNING: the new maxmemory value set via CONFIG SET ({limit}) is smaller than the current memory usage \
+             ({used}). This will result in key eviction and/or the inability to accept new write commands depending \
+             on the maxmemory-policy."
+        );
+    }
 }
 
 /// CONFIG RESETSTAT. Reply: OK.

@@ -211,7 +211,7 @@ fn object(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError
 
 /// DEBUG CHANGE-REPL-ID. Nobody can continue our history any more. Reply: OK.
 fn change_repl_id(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
-    log::info!("Changing replication IDs after receiving change-repl-id");
+    log::info!("Changing replication IDs after receiving DEBUG change-repl-id");
     let fresh = ctx.engine.fresh_id();
     ctx.engine.replication.ids.restart(fresh);
     ctx.reply().ok();
@@ -352,8 +352,15 @@ fn digest_value(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Comman
 }
 
 /// DEBUG ERROR text. Reply: that error.
-fn error(_: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
-    Err(CommandError::Bytes(args.bytes()?.to_vec()))
+fn error(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    let text = args.bytes()?.iter().map(|&byte| match byte {
+        b'\r' | b'\n' => b' ',
+        other => other,
+    });
+    let line: Vec<u8> = std::iter::once(b'-').chain(text).collect();
+    ctx.reply().raw(&line);
+    ctx.reply().raw(b"\r\n");
+    Ok(())
 }
 
 /// DEBUG LOG text. Writes it to the log. Reply: OK.

@@ -111,8 +111,9 @@ fn replicaof(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandEr
     }
     if host.eq_ignore_ascii_case(b"no") && port.eq_ignore_ascii_case(b"one") {
         if ctx.engine.is_replica() {
-            ctx.engine.promote();
+            ctx.engine.config.replicaof.0 = None;
             role_changed(ctx);
+            ctx.engine.promote();
             log::info!(
                 "MASTER MODE enabled (user request from '{}')",
                 describe(ctx, args)
@@ -130,8 +131,10 @@ fn replicaof(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandEr
         .and_then(|port| u16::try_from(port).ok())
         .ok_or(CommandError::text("ERR Invalid master port"))?;
     let host = String::from_utf8_lossy(host).into_owned();
-    if ctx.engine.follow(&host, port) {
+    if !ctx.engine.replication.follows(host.as_bytes(), port) {
+        ctx.engine.config.replicaof.0 = Some((host.clone(), port));
         role_changed(ctx);
+        ctx.engine.follow(&host, port);
         log::info!(
             "REPLICAOF {host}:{port} enabled (user request from '{}')",
             describe(ctx, args)
@@ -148,11 +151,11 @@ fn replicaof(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandEr
     Ok(())
 }
 
-/// What outside depends on the role is in force before the client reads its reply.
+/// What outside depends on the role is in force before the log tells of it and the client reads its reply.
 fn role_changed(ctx: &mut Context<'_>) {
     if let Err((_, text)) = ctx
         .host
-        .apply_config(&[Id::oom_score_adj], &ctx.engine.config)
+        .apply_config(&[Id::replicaof, Id::oom_score_adj], &ctx.engine.config)
     {
         log::warn!("{text}");
     }

@@ -141,6 +141,12 @@ impl Replication {
         }
     }
 
+    /// Whether this is the master that is followed.
+    pub fn follows(&self, host: &[u8], port: u16) -> bool {
+        let same = |master: &MasterLink| master.host == host && master.port == port;
+        self.master.as_ref().is_some_and(same)
+    }
+
     /// REPLICAOF host port. The old link's socket must be closed by the caller. Whether
     /// anything changed: naming the present master again does not.
     pub fn follow(&mut self, host: &[u8], port: u16, db: usize, now: i64) -> bool {
@@ -178,6 +184,9 @@ impl Replication {
         if self.master.take().is_none() {
             return Vec::new();
         }
+        if self.can_continue {
+            log::info!("Discarding previously cached master state.");
+        }
         self.ids.shift(fresh, self.stream.offset());
         log::info!(
             "Setting secondary replication ID to {}, valid up to offset: {}. New replication ID is {}",
@@ -210,12 +219,13 @@ impl Replication {
         let Some(master) = &mut self.master else {
             return;
         };
-        if master.acknowledges() {
+        let acknowledges = master.acknowledges();
+        master.lost(now);
+        if acknowledges {
             log::info!("Caching the disconnected master state.");
             self.master_db = db;
             self.can_continue = true;
         }
-        master.lost(now);
     }
 
     /// `+CONTINUE [id]`. Returns our replicas when they must be closed to learn a new id.
@@ -344,7 +354,8 @@ impl Replication {
         let offset = next.checked_sub(1)?;
         if !self.ids.shares(id, offset) {
             if id == b"?" {
-                log::info!("Full resync requested by replica {name}");
+                // The space is for a remark that Redis makes of some.
+                log::info!("Full resync requested by replica {name} ");
             } else if self.ids.previous.is(id) {
                 log::info!(
                     "Partial resynchronization not accepted: Requested offset for second ID was \

@@ -93,6 +93,8 @@ pub enum Reads {
 pub enum OptionError {
     /// Not a number, or outside its range.
     NotAnInteger,
+    /// A number other than 0 and 1.
+    NoFlag,
     /// `ip-address` of so many bytes.
     IpTooLong(usize),
     /// `rdb-filter-only` with an unknown part.
@@ -107,6 +109,9 @@ impl std::fmt::Display for OptionError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             OptionError::NotAnInteger => f.write_str("ERR value is not an integer or out of range"),
+            OptionError::NoFlag => {
+                f.write_str("ERR value is out of range, value must between 0 and 1")
+            }
             OptionError::IpTooLong(bytes) => write!(
                 f,
                 "ERR REPLCONF ip-address provided by replica instance is too long: {bytes} bytes"
@@ -160,7 +165,8 @@ impl Announced {
             }
             b"rdb-only" => match number() {
                 Some(flag @ (0 | 1)) => self.rdb_only = flag == 1,
-                _ => return Err(OptionError::NotAnInteger),
+                Some(_) => return Err(OptionError::NoFlag),
+                None => return Err(OptionError::NotAnInteger),
             },
             b"rdb-filter-only" => {
                 for part in value
@@ -578,7 +584,9 @@ impl Source {
             return job.links;
         }
         if !complete {
-            log::warn!("SYNC failed. Background transfer returned an error");
+            for _ in &job.links {
+                log::warn!("SYNC failed. BGSAVE child returned an error");
+            }
             return job.links;
         }
         if job.framing != Framing::Length {
@@ -586,6 +594,7 @@ impl Source {
                 "Diskless rdb transfer, done reading from pipe, {} replicas still up.",
                 job.links.len()
             );
+            log::info!("Background RDB transfer terminated with success");
         }
         for link in job.links {
             let Some(replica) = self.get_mut(link) else {
@@ -594,19 +603,20 @@ impl Source {
             let name = replica.name();
             replica.state = State::Online;
             replica.ack_ms = now;
+            if job.framing != Framing::Length {
+                log::info!(
+                    "Streamed RDB transfer with replica {name} succeeded (socket). Waiting for \
+                     REPLCONF ACK from replica to enable streaming"
+                );
+            }
             if replica.announced.rdb_only {
                 log::info!(
                     "RDB transfer completed, rdb only replica ({name}) should be disconnected asap"
                 );
-            } else if job.framing == Framing::Length || replica.old {
-                replica.streaming = true;
-                log::info!("Synchronization with replica {name} succeeded");
-            } else {
-                log::info!(
-                    "Streamed replica with replica {name} succeeded (socket). Waiting for \
-                     REPLCONF ACK from replica to enable streaming"
-                );
+                continue;
             }
+            replica.streaming = job.framing == Framing::Length || replica.old;
+            log::info!("Synchronization with replica {name} succeeded");
         }
         Vec::new()
     }
@@ -621,7 +631,6 @@ impl Source {
         replica.ack_offset = replica.ack_offset.max(offset);
         if replica.state == State::Online && !replica.streaming && !replica.announced.rdb_only {
             replica.streaming = true;
-            log::info!("Synchronization with replica {} succeeded", replica.name());
         }
         news
     }

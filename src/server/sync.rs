@@ -52,7 +52,9 @@ impl Transfer {
         let progress = Arc::clone(&job.progress);
         let pid = std::process::id();
         match job.framing {
-            Framing::Mark(_) => log::info!("Background RDB transfer started by pid {pid}"),
+            Framing::Mark(_) => {
+                log::info!("Background RDB transfer started by pid {pid} to parent process pipe");
+            }
             Framing::Length => log::info!("Background saving started by pid {pid}"),
         }
         let transfer = Transfer {

@@ -166,3 +166,62 @@ fn a_signal_during_a_load_is_told_as_such() {
     let line = "# Received shutdown signal during loading, scheduling shutdown.\n";
     assert!(said().contains(line), "{}", said());
 }
+
+#[test]
+fn a_small_maxmemory_is_warned_of() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    assert_eq!(client.text("CONFIG SET maxmemory 1000gb"), "OK");
+    assert!(!server.log().contains("maxmemory value"));
+    assert_eq!(client.text("CONFIG SET maxmemory 1kb"), "OK");
+    let warning = line(&server, "maxmemory value");
+    let start = "# WARNING: the new maxmemory value set via CONFIG SET (1024) is smaller than the current memory usage (";
+    let end = "). This will result in key eviction and/or the inability to accept new write commands depending on the \
+               maxmemory-policy.";
+    assert!(
+        warning.starts_with(start) && warning.ends_with(end),
+        "{warning}"
+    );
+}
+
+#[test]
+fn a_synchronization_is_told_in_redis_words_and_with_the_new_role() {
+    let master = Server::start(&["--repl-diskless-sync-delay", "0"]);
+    let replica = Server::start(&[]);
+    let port = master.port().to_string();
+    replica
+        .client()
+        .text(&format!("REPLICAOF 127.0.0.1 {port}"));
+    wait_until("they are in sync", || {
+        replica.log().contains("Finished with success")
+    });
+    let name = format!("127.0.0.1:{}", replica.port());
+    for wanted in [
+        format!(
+            "* Background RDB transfer started by pid {} to parent process pipe",
+            master.pid()
+        ),
+        "* Background RDB transfer terminated with success".to_owned(),
+        format!(
+            "* Streamed RDB transfer with replica {name} succeeded (socket). Waiting for REPLCONF ACK from replica \
+             to enable streaming"
+        ),
+        format!("* Synchronization with replica {name} succeeded"),
+    ] {
+        assert_eq!(line(&master, &wanted), wanted);
+    }
+    replica.client().text("REPLICAOF NO ONE");
+    for (role, part) in [
+        ('S', "Before turning into a replica"),
+        ('S', "Connecting to MASTER"),
+        ('S', "enabled (user request"),
+        ('M', "MASTER MODE enabled"),
+    ] {
+        let log = replica.log();
+        let line = log.lines().find(|line| line.contains(part)).unwrap();
+        assert!(
+            line.starts_with(&format!("{}:{role} ", replica.pid())),
+            "{line}"
+        );
+    }
+}
