@@ -109,7 +109,7 @@ fn container(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError
 /// SLOWLOG GET [count]. Reply: the newest entries; all with -1, ten without a count.
 fn slowlog_get(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     if args.left() > 1 {
-        return Err(ctx.wrong_arity());
+        return Err(CommandError::subcommand_syntax("slowlog", args.at(1)));
     }
     let count = if args.is_empty() {
         10
@@ -304,20 +304,18 @@ fn latency_help(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandEr
     Ok(())
 }
 
-/// MONITOR. Reply: OK, then a line a command of any client.
+/// MONITOR. Reply: OK, then a line a command of any client; none when it is one already.
 fn monitor(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
-    if ctx.client.is(ClientFlags::REPLICA) {
-        return Ok(());
-    }
     if ctx.client.is(ClientFlags::IN_EXEC) {
         return Err(CommandError::text(
             "ERR MONITOR isn't allowed for DENY BLOCKING client",
         ));
     }
-    if !ctx.client.is(ClientFlags::MONITOR) {
-        ctx.client.flags.insert(ClientFlags::MONITOR);
-        ctx.engine.monitors.push(ctx.client.link);
+    if ctx.client.is(ClientFlags::REPLICA | ClientFlags::MONITOR) {
+        return Ok(());
     }
+    ctx.client.flags.insert(ClientFlags::MONITOR);
+    ctx.engine.monitors.push(ctx.client.link);
     ctx.reply().ok();
     Ok(())
 }
@@ -334,7 +332,8 @@ fn time(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
 
 /// LOLWUT [VERSION n …]. Reply: a landscape in letters, and the version.
 fn lolwut(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
-    if args.take("version") {
+    // Without a number the word is not looked at.
+    if args.left() > 1 && args.take("version") {
         num::parse_i64(args.bytes()?).ok_or(CommandError::NotInteger)?;
     }
     const COLUMNS: usize = 60;

@@ -10,7 +10,11 @@ use std::fmt::Write;
 const SAMPLES_MAX: usize = 160;
 /// Columns of a graph.
 const COLUMNS_MAX: usize = 80;
-const ROWS: usize = 4;
+const ROWS: u64 = 4;
+/// Heights that a column can end at in a row, lowest first.
+const TOPS: [char; 3] = ['_', 'o', '#'];
+/// Heights in all rows.
+const STEPS: u64 = ROWS * TOPS.len() as u64;
 
 /// The worst latency of one second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,13 +91,13 @@ impl Latency {
         usize::from(self.events.remove(name).is_some())
     }
 
-    /// LATENCY GRAPH: a line of figures, then columns of up to four rows, oldest left.
+    /// LATENCY GRAPH: a line of figures, then columns of up to four rows, oldest left, below one another when there are
+    /// many.
     pub fn graph(&self, name: &[u8], now_seconds: i64) -> Option<String> {
         let event = self.event(name)?;
-        let skip = event.samples.len().saturating_sub(COLUMNS_MAX);
-        let shown: Vec<Sample> = event.samples.iter().skip(skip).copied().collect();
-        let high = shown.iter().map(|sample| sample.ms).max()?;
-        let low = shown.iter().map(|sample| sample.ms).min()?;
+        let samples: Vec<Sample> = event.samples.iter().copied().collect();
+        let high = samples.iter().map(|sample| sample.ms).max()?;
+        let low = samples.iter().map(|sample| sample.ms).min()?;
         let mut text = format!(
             "{} - high {high} ms, low {low} ms (all time high {} ms)\n",
             String::from_utf8_lossy(name),
@@ -101,34 +105,17 @@ impl Latency {
         );
         text.push_str(&"-".repeat(COLUMNS_MAX));
         text.push('\n');
-        let step = f64::from(high - low).max(1.0) / ROWS as f64;
-        let height = |ms: u32| ((f64::from(ms - low) / step) as usize).min(ROWS - 1);
-        for row in (0..ROWS).rev() {
-            for sample in &shown {
-                let top = height(sample.ms);
-                text.push(match row {
-                    _ if row > top => ' ',
-                    _ if row == top && row == ROWS - 1 => '#',
-                    _ if row == top && row == 0 => '_',
-                    _ if row == top => 'o',
-                    _ => '|',
-                });
+        let span = u64::from(high - low).max(1);
+        let step = |ms: u32| (u64::from(ms - low) * STEPS / span).min(STEPS - 1);
+        for (index, shown) in samples.chunks(COLUMNS_MAX).enumerate() {
+            if index > 0 {
+                text.push('\n');
             }
-            text.push('\n');
-        }
-        // Below each column its age, written downwards.
-        let ages: Vec<String> = shown
-            .iter()
-            .map(|sample| age(now_seconds - sample.unix_seconds))
-            .collect();
-        let rows = ages.iter().map(String::len).max().unwrap_or(0);
-        text.push('\n');
-        for row in 0..rows {
-            let letters = ages
-                .iter()
-                .map(|age| age.as_bytes().get(row).map_or(' ', |b| *b as char));
-            text.extend(letters);
-            text.push('\n');
+            for row in (0..ROWS).rev() {
+                text.extend(shown.iter().map(|sample| cell(step(sample.ms), row)));
+                text.push('\n');
+            }
+            push_ages(&mut text, shown, now_seconds);
         }
         Some(text)
     }
@@ -239,6 +226,33 @@ impl Figures {
             deviation_ms: deviation / count,
             period_seconds: (last - first) as f64 / count as f64,
         }
+    }
+}
+
+/// What a column of this height shows in a row; the lowest is row 0.
+fn cell(step: u64, row: u64) -> char {
+    let tops = TOPS.len() as u64;
+    match step.checked_sub(row * tops) {
+        None => ' ',
+        Some(above) => TOPS.get(above as usize).copied().unwrap_or('|'),
+    }
+}
+
+/// Below each column its age, written downwards behind an empty row.
+fn push_ages(text: &mut String, shown: &[Sample], now_seconds: i64) {
+    let ages: Vec<String> = shown
+        .iter()
+        .map(|sample| age(now_seconds - sample.unix_seconds))
+        .collect();
+    let rows = ages.iter().map(String::len).max().unwrap_or(0);
+    text.push_str(&" ".repeat(shown.len()));
+    text.push('\n');
+    for row in 0..rows {
+        let letters = ages
+            .iter()
+            .map(|age| age.as_bytes().get(row).map_or(' ', |b| *b as char));
+        text.extend(letters);
+        text.push('\n');
     }
 }
 
