@@ -149,6 +149,7 @@ fn resetstat(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError
     let used = ctx.host.used_memory();
     ctx.engine.stats.reset(ctx.engine.clock.mono_ms(), used);
     ctx.engine.stats.freed_before_reset = ctx.engine.keyspace.freed_objects();
+    ctx.engine.snapshot_cost.taken_ns = 0;
     ctx.reply().ok();
     Ok(())
 }

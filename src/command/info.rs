@@ -454,12 +454,18 @@ fn stats(ctx: &mut Context<'_>, out: &mut String) {
     field(out, "evicted_keys", stats.evicted_keys);
     field(out, "evicted_clients", stats.evicted_clients);
     field(out, "evicted_scripts", stats.evicted_scripts);
+    let since_ns = stats.eviction_exceeded_since_ns;
+    let exceeded_ns = since_ns.map_or(0, |since| ctx.engine.clock.mono_ns.saturating_sub(since));
     field(
         out,
         "total_eviction_exceeded_time",
-        stats.eviction_exceeded_ns / 1_000_000,
+        (stats.eviction_exceeded_ns + exceeded_ns) / 1_000_000,
     );
-    field(out, "current_eviction_exceeded_time", 0);
+    field(
+        out,
+        "current_eviction_exceeded_time",
+        exceeded_ns / 1_000_000,
+    );
     field(out, "keyspace_hits", stats.keyspace_hits);
     field(out, "keyspace_misses", stats.keyspace_misses);
     let PubSub {

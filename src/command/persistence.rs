@@ -58,6 +58,8 @@ fn save(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
     if ctx.engine.persistence.background.is_some() {
         return Err(IN_PROGRESS);
     }
+    // Those that other commands make are not counted, as in Redis.
+    ctx.engine.stats.rdb_saves += 1;
     save_now(ctx)?;
     ctx.reply().ok();
     Ok(())

@@ -302,7 +302,8 @@ impl Machine {
         let taken_ns = end_ns.saturating_sub(start_ns);
         // One that waits now is counted when it is done.
         let waits = matches!(client.blocked, Some(Blocked::Keys(_) | Blocked::Migrate));
-        if !waits {
+        let counts_later = waits || matches!(client.blocked, Some(Blocked::Wait { .. }));
+        if !counts_later {
             self.engine
                 .stats
                 .command_done(entry.id as usize, taken_ns, failed);

@@ -155,6 +155,7 @@ impl Machine {
         let used = host.used_memory();
         let now_ms = self.engine.clock.mono_ms();
         self.engine.stats.sample(now_ms, used);
+        self.note_excess(used);
         if self.engine.clock.mono_ns >= self.cron.next_glance_ns {
             self.cron.next_glance_ns = self.engine.clock.mono_ns + GLANCE_PERIOD_NS;
             self.log_glance(used);
@@ -166,6 +167,17 @@ impl Machine {
         let timeout = self.engine.config.timeout;
         if timeout > 0 {
             self.close_idle(timeout * 1000);
+        }
+    }
+
+    /// Notes for how long more memory than `maxmemory` is used.
+    fn note_excess(&mut self, used_bytes: usize) {
+        let (limit, now_ns) = (self.engine.config.maxmemory, self.engine.clock.mono_ns);
+        let totals = &mut self.engine.stats.totals;
+        if limit > 0 && used_bytes as u64 > limit {
+            totals.eviction_exceeded_since_ns.get_or_insert(now_ns);
+        } else if let Some(since_ns) = totals.eviction_exceeded_since_ns.take() {
+            totals.eviction_exceeded_ns += now_ns.saturating_sub(since_ns);
         }
     }
 
@@ -198,7 +210,12 @@ impl Machine {
         let unsent = &mut self.cron.unsent;
         let stats = &mut self.engine.stats;
         self.engine.clients.visit_some(|client| {
-            stats.recent_input.note(now / 1000, client.query.capacity());
+            let input = match client.query.capacity() {
+                // What stands by for the next command is not counted.
+                ..=QUERY_BYTES => client.query.len(),
+                larger => larger,
+            };
+            stats.recent_input.note(now / 1000, input);
             stats.recent_output.note(now / 1000, client.unsent());
             if client.unsent() > 0 || client.soft_limit_since_ms != 0 {
                 unsent.push(client.link);

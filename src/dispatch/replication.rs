@@ -9,7 +9,7 @@ use super::{LinkFacts, Machine};
 use crate::config::DisklessLoad;
 use crate::engine::{
     Action, Background, Blocked, Client, ClientFlags, Host, LinkId, Loading, SaveError,
-    reply_acknowledged,
+    reply_acknowledged, wait_done,
 };
 use crate::keyspace::Keyspace;
 use crate::rdb::decode::{Batch, Decoded, Decoder};
@@ -589,6 +589,7 @@ impl Machine {
                 }
                 continue;
             }
+            wait_done(&mut engine.stats, client);
             client.end_wait(|client| reply_acknowledged(client, stage, count));
             engine.ready.push_back(link);
             engine.mark_dirty(link);

@@ -683,6 +683,9 @@ impl Engine {
             return;
         };
         let source = &self.replication.source;
+        if matches!(client.blocked, Some(Blocked::Wait { .. })) {
+            wait_done(&mut self.stats, client);
+        }
         client.end_wait(|client| {
             if with_error {
                 client
@@ -748,6 +751,13 @@ impl Engine {
                 self.closing.push(link);
             }
         }
+    }
+}
+
+/// A WAIT or WAITAOF that had to wait is over: only now it counts as called.
+pub(crate) fn wait_done(stats: &mut Stats, client: &Client) {
+    if let Some(id) = client.last_command {
+        stats.command_done(id as usize, 0, false);
     }
 }
 

@@ -339,7 +339,6 @@ impl Engine {
 
     /// A save in the foreground has ended.
     pub fn foreground_save_ended(&mut self, result: &Result<Written, SaveError>) {
-        self.stats.rdb_saves += 1;
         if result.is_ok() {
             self.persistence.dirty_at_save = self.dirty;
             self.persistence.last_save_s = self.now() / 1000;

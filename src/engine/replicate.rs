@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Action, Blocked, Client, ClientFlags, Engine, Host, LinkId, OwnExpires};
+use super::{Action, Blocked, Client, ClientFlags, Engine, Host, LinkId, OwnExpires, wait_done};
 use crate::base::time::UnixMs;
 use crate::keyspace::Snapshot;
 use crate::rdb::encode::{EncodeOptions, Progress, ReplicationPoint};
@@ -116,6 +116,7 @@ impl Engine {
         for link in std::mem::take(&mut self.waiting) {
             if let Some(client) = self.clients.get_mut(link) {
                 client.reply.error(INSTANCE_STATE_CHANGED);
+                wait_done(&mut self.stats, client);
                 client.blocked = None;
                 client.flags.remove(ClientFlags::BLOCKED);
                 self.ready.push_back(link);
@@ -213,6 +214,7 @@ impl Engine {
         }
         self.forget_key_wait(client.link, &client.blocked);
         if matches!(client.blocked, Some(Blocked::Wait { .. })) {
+            wait_done(&mut self.stats, client);
             self.waiting.retain(|&other| other != client.link);
         }
         if self.master_link == Some(client.link) {

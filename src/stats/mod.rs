@@ -74,7 +74,10 @@ pub struct Totals {
     pub evicted_scripts: u64,
     pub expired_time_cap_reached_count: u64,
     pub expire_cycle_cpu_ns: u64,
+    /// Time over maxmemory, as far as it is past.
     pub eviction_exceeded_ns: u64,
+    /// Since when it is over, if it is.
+    pub eviction_exceeded_since_ns: Option<u64>,
     pub sync_full: u64,
     pub sync_partial_ok: u64,
     pub sync_partial_err: u64,
@@ -250,10 +253,16 @@ impl Stats {
         }
     }
 
-    /// CONFIG RESETSTAT: totals, rates, errors and commands start over; the slow log and the
-    /// latency events stay. The peak of memory becomes what is used now.
+    /// CONFIG RESETSTAT: totals, rates, errors and commands start over; the slow log, the
+    /// latency events and what was denied stay. The peak of memory becomes what is used now.
     pub fn reset(&mut self, now_ms: u64, used_memory: usize) {
-        self.totals = Totals::default();
+        self.totals = Totals {
+            acl_access_denied_auth: self.totals.acl_access_denied_auth,
+            acl_access_denied_cmd: self.totals.acl_access_denied_cmd,
+            acl_access_denied_key: self.totals.acl_access_denied_key,
+            acl_access_denied_channel: self.totals.acl_access_denied_channel,
+            ..Totals::default()
+        };
         self.rates = Rates::default();
         self.errors = Errors::default();
         self.peak_memory = (used_memory, now_ms);

@@ -3,7 +3,7 @@
 
 use std::os::unix::net::UnixStream;
 
-use crate::harness::{Client, Server, wait_until};
+use crate::harness::{Client, Server, Value, wait_until};
 use crate::pair::same_story;
 
 /// A MONITOR line without its time and the client's port.
@@ -291,4 +291,82 @@ fn large_buffers_are_told_for_a_while() {
     (0..20).for_each(|_| slow.send(b"GET a\r\n"));
     let output = largest("client_recent_max_output_buffer", 1_000_000);
     assert!(output < 70_000_000, "{output}");
+}
+
+#[test]
+fn a_wait_is_counted_when_it_is_over() {
+    let server = Server::start(&[]);
+    let (mut client, mut waiting) = (server.client(), server.client());
+    let calls = |client: &mut Client| client.info("commandstats", "cmdstat_wait");
+    waiting.send(b"WAIT 1 0\r\n");
+    wait_until("it waits", || {
+        client.info("clients", "blocked_clients") == "1"
+    });
+    assert_eq!(calls(&mut client), "");
+    let id = client.text("CLIENT LIST");
+    let id = id
+        .split("\nid=")
+        .nth(1)
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap()
+        .to_owned();
+    assert_eq!(client.text(&format!("CLIENT UNBLOCK {id}")), "1");
+    assert_eq!(waiting.read(), Value::Int(0));
+    assert!(calls(&mut client).starts_with("calls=1,"));
+}
+
+#[test]
+fn what_resetstat_resets() {
+    let server = Server::start(&["--enable-debug-command", "yes"]);
+    let mut client = server.client();
+    client.text("AUTH nobody wrong");
+    for (line, saves) in [("SAVE", "1"), ("DEBUG RELOAD", "1"), ("BGSAVE", "2")] {
+        client.text(line);
+        assert_eq!(client.info("persistence", "rdb_saves"), saves, "{line}");
+    }
+    assert_eq!(client.text("CONFIG RESETSTAT"), "OK");
+    assert_eq!(client.info("persistence", "rdb_saves"), "0");
+    assert_eq!(client.info("stats", "latest_fork_usec"), "0");
+    assert_eq!(client.info("stats", "acl_access_denied_auth"), "1");
+}
+
+#[test]
+fn time_over_maxmemory_is_told() {
+    let server = Server::start(&["--maxmemory", "1kb"]);
+    let mut client = server.client();
+    let mut time = |field: &str| client.info("stats", field).parse::<u64>().unwrap();
+    wait_until("it is over", || {
+        time("current_eviction_exceeded_time") > 200
+    });
+    assert!(time("total_eviction_exceeded_time") > 200);
+    assert_eq!(server.client().text("CONFIG SET maxmemory 0"), "OK");
+    wait_until("it is not", || time("current_eviction_exceeded_time") == 0);
+    assert!(time("total_eviction_exceeded_time") > 200);
+}
+
+#[test]
+fn odd_calls_are_answered_as_by_redis() {
+    let server = Server::start(&["--enable-debug-command", "yes"]);
+    let mut client = server.client();
+    for (line, reply) in [
+        (
+            "REPLCONF rdb-only 2",
+            "(error) ERR value is out of range, value must between 0 and 1",
+        ),
+        (
+            "SLOWLOG GET -1 x",
+            "(error) ERR unknown subcommand or wrong number of arguments for 'GET'. Try SLOWLOG HELP.",
+        ),
+        ("DEBUG ERROR \"E1 boom\"", "(error) E1 boom"),
+    ] {
+        assert_eq!(client.text(line), reply);
+    }
+    assert_eq!(client.info("errorstats", "errorstat_E1"), "");
+    assert!(!client.text("LOLWUT VERSION").starts_with("(error)"));
+    let mut monitor = server.client();
+    assert_eq!(monitor.text("MONITOR"), "OK");
+    monitor.send(b"MONITOR\r\nPING\r\n");
+    assert_eq!(monitor.read(), Value::Simple("PONG".to_owned()));
 }
