@@ -874,7 +874,7 @@ mod tests {
             (
                 b"rdb-only",
                 b"2",
-                "ERR value is not an integer or out of range",
+                "ERR value is out of range, value must between 0 and 1",
             ),
             (
                 b"rdb-filter-only",
