@@ -3,8 +3,7 @@
 use super::{Args, CommandError, Registered, table};
 use crate::base::time::UnixMs;
 use crate::engine::{
-    Client, ClientFlags, Engine, EventClass, FIXED_OUTPUT_BYTES, Host, KeyWait, LinkId,
-    QueuedCommand, Want,
+    Client, ClientFlags, Engine, EventClass, Host, KeyWait, LinkId, QueuedCommand, Want,
 };
 use crate::keyspace::Key;
 use crate::resp::parser::Range;
@@ -47,21 +46,9 @@ impl Context<'_> {
         &mut self.client.reply
     }
 
-    /// How long a reply may get that a client asks to be long: behind its hard limit it is closed after the command, and
-    /// the rest would be made in vain.
+    /// [`Engine::reply_bytes_max`] of this client.
     pub fn reply_bytes_max(&self) -> usize {
-        match self
-            .engine
-            .config
-            .client_output_buffer_limit
-            .normal
-            .hard_bytes
-        {
-            0 => usize::MAX,
-            bytes => usize::try_from(bytes)
-                .unwrap_or(usize::MAX)
-                .saturating_add(FIXED_OUTPUT_BYTES),
-        }
+        self.engine.reply_bytes_max(self.client)
     }
 
     /// Wall-clock milliseconds of this unit.

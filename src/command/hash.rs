@@ -501,7 +501,7 @@ fn hlen(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
 
 /// HGETALL key. Reply: a map of fields and values. Errors: WRONGTYPE. O(fields).
 fn hgetall(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
-    let key = args.key()?;
+    let (key, most) = (args.key()?, ctx.reply_bytes_max());
     let hash = ctx.engine.read_hash(ctx.client, key)?;
     let reply = &mut ctx.client.reply;
     let Some(hash) = hash else {
@@ -510,8 +510,10 @@ fn hgetall(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErro
     };
     reply.map(hash.len());
     hash.for_each(|field, value| {
-        bulk_string(reply, field);
-        bulk_string(reply, value);
+        if reply.buf.len() <= most {
+            bulk_string(reply, field);
+            bulk_string(reply, value);
+        }
     });
     Ok(())
 }
@@ -532,7 +534,7 @@ fn halves(
     args: &mut Args<'_>,
     half: for<'a> fn(StringRef<'a>, StringRef<'a>) -> StringRef<'a>,
 ) -> Result<(), CommandError> {
-    let key = args.key()?;
+    let (key, most) = (args.key()?, ctx.reply_bytes_max());
     let hash = ctx.engine.read_hash(ctx.client, key)?;
     let reply = &mut ctx.client.reply;
     let Some(hash) = hash else {
@@ -540,7 +542,11 @@ fn halves(
         return Ok(());
     };
     reply.array(hash.len());
-    hash.for_each(|field, value| bulk_string(reply, half(field, value)));
+    hash.for_each(|field, value| {
+        if reply.buf.len() <= most {
+            bulk_string(reply, half(field, value));
+        }
+    });
     Ok(())
 }
 

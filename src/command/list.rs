@@ -525,6 +525,7 @@ fn llen(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
 /// LRANGE key start stop. Reply: an array. Errors: WRONGTYPE, not an integer. O(log start + elements).
 fn lrange(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let (key, start, stop) = (args.key()?, args.int()?, args.int()?);
+    let most = ctx.reply_bytes_max();
     let found = ctx.engine.read_kind(ctx.client, key, Kind::List)?;
     let reply = &mut ctx.client.reply;
     let Some(entry) = found else {
@@ -538,7 +539,7 @@ fn lrange(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError
         list.walk(start, |item| {
             bulk_string(reply, item);
             left -= 1;
-            left > 0
+            left > 0 && reply.buf.len() <= most
         });
     }
     Ok(())

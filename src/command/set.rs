@@ -353,6 +353,7 @@ fn scard(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError>
 /// SMEMBERS key. Reply: a set of members. Errors: WRONGTYPE. O(members).
 fn smembers(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let key = args.key()?;
+    let most = ctx.reply_bytes_max();
     let found = ctx.engine.read_kind(ctx.client, key, Kind::Set)?;
     let reply = &mut ctx.client.reply;
     let Some(entry) = found else {
@@ -361,7 +362,11 @@ fn smembers(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErr
     };
     let set = SetRef::of(entry);
     reply.set(set.len());
-    set.for_each(|member| bulk_string(reply, member));
+    set.for_each(|member| {
+        if reply.buf.len() <= most {
+            bulk_string(reply, member);
+        }
+    });
     Ok(())
 }
 

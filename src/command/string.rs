@@ -840,8 +840,9 @@ fn incrbyfloat(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Command
 
 /// MGET key [key …]. Reply: an array of bulk strings; null for a key that is absent or holds no string. O(keys).
 fn mget(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
+    let most = ctx.reply_bytes_max();
     ctx.reply().array(args.left());
-    while !args.is_empty() {
+    while !args.is_empty() && ctx.client.reply.buf.len() <= most {
         let window = ctx.key_window(args, 1);
         for &key in window.keys() {
             match ctx.engine.read(ctx.client, key).map(string_of) {

@@ -281,15 +281,20 @@ impl Members {
     }
 }
 
-/// Replies members with their scores: pairs in RESP3, one after the other in RESP2.
+/// Replies members with their scores: pairs in RESP3, one after the other in RESP2. No more of them when the output is
+/// longer than `most` (see [`Context::reply_bytes_max`]).
 pub(super) fn reply_pairs<'a>(
     reply: &mut Reply,
     count: usize,
     members: impl Iterator<Item = (StringRef<'a>, f64)>,
+    most: usize,
 ) {
     let nested = reply.is_resp3();
     reply.array(if nested { count } else { 2 * count });
     for (member, value) in members {
+        if reply.buf.len() > most {
+            break;
+        }
         if nested {
             reply.array(2);
         }

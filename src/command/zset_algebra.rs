@@ -415,16 +415,21 @@ fn reply(
 ) -> Result<(), CommandError> {
     let query = Query::parse(ctx, args, operation, Purpose::Reply)?;
     let members = query.run(ctx, operation);
-    let count = members.len();
+    let (count, most) = (members.len(), ctx.reply_bytes_max());
     let all = members
         .iter()
         .map(|(member, score)| (StringRef::Bytes(member), score));
     let reply = ctx.reply();
     if query.with_scores {
-        reply_pairs(reply, count, all);
+        reply_pairs(reply, count, all, most);
     } else {
         reply.array(count);
-        all.for_each(|(member, _)| bulk_string(reply, member));
+        for (member, _) in all {
+            if reply.buf.len() > most {
+                break;
+            }
+            bulk_string(reply, member);
+        }
     }
     Ok(())
 }

@@ -141,7 +141,7 @@ fn zpop(ctx: &mut Context<'_>, args: &mut Args<'_>, end: End) -> Result<(), Comm
         _ => return Err(CommandError::Syntax),
     };
     let write = |reply: &mut Reply, popped, members: &mut Members<'_>| match count {
-        Some(_) => reply_pairs(reply, popped, members),
+        Some(_) => reply_pairs(reply, popped, members, usize::MAX),
         None => {
             reply.array(2);
             reply_each(reply, members);

@@ -429,6 +429,7 @@ fn range(
 ) -> Result<(), CommandError> {
     let key = args.key()?;
     let query = Query::parse(args, by, reverse, false)?;
+    let most = ctx.reply_bytes_max();
     let (zset, reply) = read(ctx, key)?;
     let Some(zset) = zset else {
         reply.array(0);
@@ -437,10 +438,15 @@ fn range(
     let ranks = query.ranks(zset);
     let (count, members) = (ranks.len(), zset.range(ranks, query.reverse));
     if query.with_scores {
-        reply_pairs(reply, count, members);
+        reply_pairs(reply, count, members, most);
     } else {
         reply.array(count);
-        members.for_each(|(member, _)| bulk_string(reply, member));
+        for (member, _) in members {
+            if reply.buf.len() > most {
+                break;
+            }
+            bulk_string(reply, member);
+        }
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use super::client::FIXED_OUTPUT_BYTES;
 use super::client_line::LineFacts;
 use super::{Client, ClientFlags, Engine};
 use crate::base::time::UnixMs;
-use crate::config::Config;
+use crate::config::{Config, OutputLimit};
 use crate::stats::Stats;
 
 /// Unread output of a client that has not logged in.
@@ -27,6 +27,30 @@ impl Engine {
             give_up(&mut self.stats, facts, client);
         }
     }
+
+    /// How long a client's output buffer may get: when it is longer the client is over its hard limit and closed after the
+    /// command, so that the rest of a long reply would be made in vain.
+    pub fn reply_bytes_max(&self, client: &Client) -> usize {
+        match limit_of(&self.config, client).hard_bytes {
+            0 => usize::MAX,
+            bytes => usize::try_from(bytes)
+                .unwrap_or(usize::MAX)
+                .saturating_add(FIXED_OUTPUT_BYTES + client.sent),
+        }
+    }
+}
+
+/// The limit of a client's class.
+#[inline]
+fn limit_of<'c>(config: &'c Config, client: &Client) -> &'c OutputLimit {
+    let limits = &config.client_output_buffer_limit;
+    if client.is(ClientFlags::REPLICA) && !client.is(ClientFlags::MONITOR) {
+        &limits.replica
+    } else if client.is(ClientFlags::PUBSUB) {
+        &limits.pubsub
+    } else {
+        &limits.normal
+    }
 }
 
 /// Whether a client is to be closed for output over the limit of its class: the hard one, or the soft one for too long.
@@ -36,14 +60,7 @@ pub(super) fn is_over_limit(config: &Config, now: UnixMs, client: &mut Client) -
         client.soft_limit_since_ms = 0;
         return false;
     }
-    let limits = &config.client_output_buffer_limit;
-    let limit = if client.is(ClientFlags::REPLICA) && !client.is(ClientFlags::MONITOR) {
-        &limits.replica
-    } else if client.is(ClientFlags::PUBSUB) {
-        &limits.pubsub
-    } else {
-        &limits.normal
-    };
+    let limit = limit_of(config, client);
     let bytes = client.limited_bytes() as u64;
     let over_hard = limit.hard_bytes > 0 && bytes > limit.hard_bytes;
     let over_soft = limit.soft_bytes > 0 && bytes > limit.soft_bytes;

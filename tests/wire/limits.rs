@@ -112,6 +112,43 @@ fn a_transaction_does_not_answer_beyond_the_limit() {
     assert!(kilobytes < 200 << 10, "{kilobytes} kB");
 }
 
+/// A reply that grows beyond the limit is not made to its end; one that fits is whole, whatever is unread before it.
+#[test]
+fn long_replies_end_at_the_limit() {
+    let server = Server::start(&["--client-output-buffer-limit", "normal 3mb 0 0"]);
+    let mut other = server.client();
+    for number in 0..250 {
+        let item = format!("{number}{}", "x".repeat(20_000));
+        other.text(&format!("RPUSH list {item}"));
+        other.text(&format!("SADD set {item}"));
+        other.text(&format!("HSET hash {number} {item}"));
+        other.text(&format!("ZADD zset {number} {item}"));
+    }
+    other.text("SET string x");
+    other.call(&[b"SET".as_slice(), b"big", &vec![b'x'; 2 << 20]]);
+    let lines = [
+        "LRANGE list 0 -1",
+        "SMEMBERS set",
+        "HGETALL hash",
+        "HVALS hash",
+        "ZRANGE zset 0 -1",
+        "ZREVRANGE zset 0 -1 WITHSCORES",
+        "ZUNION 1 zset",
+        "MGET big string big",
+    ];
+    for line in lines {
+        let mut client = server.client();
+        client.send(format!("{line}\r\n").as_bytes());
+        assert!(client.is_dropped(), "{line}");
+    }
+    let closed = other.info("stats", "client_output_buffer_limit_disconnections");
+    assert_eq!(closed, lines.len().to_string());
+    for _ in 0..20 {
+        let whole = other.value("LRANGE list 0 140");
+        assert!(matches!(whole, Value::Array(items) if items.len() == 141));
+    }
+}
+
 #[test]
 fn a_monitor_that_does_not_read_is_closed() {
     let server = Server::start(&["--client-output-buffer-limit", "normal 0 300kb 1"]);
