@@ -7,7 +7,6 @@ use std::fmt::Write;
 
 use super::*;
 use crate::base::num;
-use crate::config::Id;
 use crate::engine::{Blocked, ClientFlags, Engine, Failover, reply_acknowledged};
 use crate::replication::replica::State as Link;
 use crate::replication::role::Sync;
@@ -111,9 +110,7 @@ fn replicaof(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandEr
     }
     if host.eq_ignore_ascii_case(b"no") && port.eq_ignore_ascii_case(b"one") {
         if ctx.engine.is_replica() {
-            ctx.engine.config.replicaof.0 = None;
-            role_changed(ctx);
-            ctx.engine.promote();
+            ctx.engine.promote(ctx.host);
             log::info!(
                 "MASTER MODE enabled (user request from '{}')",
                 describe(ctx, args)
@@ -131,10 +128,7 @@ fn replicaof(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandEr
         .and_then(|port| u16::try_from(port).ok())
         .ok_or(CommandError::text("ERR Invalid master port"))?;
     let host = String::from_utf8_lossy(host).into_owned();
-    if !ctx.engine.replication.follows(host.as_bytes(), port) {
-        ctx.engine.config.replicaof.0 = Some((host.clone(), port));
-        role_changed(ctx);
-        ctx.engine.follow(&host, port);
+    if ctx.engine.follow(&host, port, ctx.host) {
         log::info!(
             "REPLICAOF {host}:{port} enabled (user request from '{}')",
             describe(ctx, args)
@@ -149,16 +143,6 @@ fn replicaof(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandEr
             .simple("OK Already connected to specified master");
     }
     Ok(())
-}
-
-/// What outside depends on the role is in force before the log tells of it and the client reads its reply.
-fn role_changed(ctx: &mut Context<'_>) {
-    if let Err((_, text)) = ctx
-        .host
-        .apply_config(&[Id::replicaof, Id::oom_score_adj], &ctx.engine.config)
-    {
-        log::warn!("{text}");
-    }
 }
 
 /// ROLE. Reply: master, offset and its replicas; or slave, host, port, state of the link and offset. O(1).
@@ -293,7 +277,8 @@ fn failover(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErr
         if ctx.engine.failover.is_none() {
             return error("ERR No failover in progress.");
         }
-        ctx.engine.abort_failover("Failover manually aborted");
+        ctx.engine
+            .abort_failover("Failover manually aborted", ctx.host);
         ctx.reply().ok();
         return Ok(());
     }
@@ -411,7 +396,7 @@ fn psync(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError>
 
 /// Our master asks us to take its place: it will be the replica that this link serves.
 fn take_over(ctx: &mut Context<'_>, args: &Args<'_>, id: &[u8]) -> Result<(), CommandError> {
-    log::warn!(
+    log::info!(
         "Failover request received for replid {}.",
         String::from_utf8_lossy(&id[..id.len().min(64)])
     );
@@ -425,7 +410,7 @@ fn take_over(ctx: &mut Context<'_>, args: &Args<'_>, id: &[u8]) -> Result<(), Co
             "ERR PSYNC FAILOVER replid must match my replid.",
         ));
     }
-    ctx.engine.promote();
+    ctx.engine.promote(ctx.host);
     log::info!(
         "MASTER MODE enabled (failover request from '{}')",
         describe(ctx, args)

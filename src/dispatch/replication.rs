@@ -168,6 +168,9 @@ impl Machine {
                     client.db = self.engine.replication.master_db;
                     let links = self.engine.replication.continued(id);
                     self.engine.close_links(&links);
+                    log::info!(
+                        "MASTER <-> REPLICA sync: Master accepted a Partial Resynchronization."
+                    );
                     self.online(client);
                     host.tell_supervisor(CONTINUED);
                     Ok(())
@@ -335,7 +338,7 @@ impl Machine {
     /// At the end of a round, before its output is written. Returns when the next WAIT ends,
     /// monotonic milliseconds.
     pub(super) fn replication_round(&mut self, host: &mut dyn Host) -> Option<u64> {
-        let wake_ms = [self.end_waits(), self.engine.run_failover()]
+        let wake_ms = [self.end_waits(), self.engine.run_failover(host)]
             .into_iter()
             .flatten()
             .min();

@@ -7,13 +7,13 @@
 //!
 //! Source: the documentation of FAILOVER and the replies of redis-server 8.0.
 
-use super::{Engine, PauseCause, PauseKind};
+use super::{Engine, Host, PauseCause, PauseKind};
 use crate::replication::source::State;
 
 /// A failover under way.
 #[derive(Clone, Debug)]
 pub struct Failover {
-    /// The replica that was named.
+    /// The replica that was named, or that we hand over to.
     pub target: Option<(String, u16)>,
     /// Hand over after the timeout even to a replica that is behind.
     pub force: bool,
@@ -57,7 +57,7 @@ impl Engine {
         assert!(self.failover.is_none(), "one failover at a time");
         match &failover.target {
             Some((host, port)) => log::info!("FAILOVER requested to {host}:{port}."),
-            None => log::info!("FAILOVER requested."),
+            None => log::info!("FAILOVER requested to any replica."),
         }
         self.failover = Some(failover);
         self.pause
@@ -66,20 +66,23 @@ impl Engine {
     }
 
     /// Gives it up: we are, or become again, the master.
-    pub fn abort_failover(&mut self, why: &str) {
+    pub fn abort_failover(&mut self, why: &str, host: &mut dyn Host) {
         let Some(failover) = self.failover.take() else {
             return;
         };
-        log::info!("Aborting failover: {why}");
+        match &failover.target {
+            Some((name, port)) => log::info!("FAILOVER to {name}:{port} aborted: {why}"),
+            None => log::info!("FAILOVER to any replica aborted: {why}"),
+        }
         if failover.handing_over {
-            self.promote();
+            self.promote(host);
         }
         self.end_pause(PauseCause::Failover);
     }
 
     /// Takes the next step when its time has come; returns when to look again, monotonic
     /// milliseconds.
-    pub(crate) fn run_failover(&mut self) -> Option<u64> {
+    pub(crate) fn run_failover(&mut self, host: &mut dyn Host) -> Option<u64> {
         let failover = self.failover.as_ref()?;
         if failover.handing_over {
             let (done, refused) = match &self.replication.master {
@@ -94,7 +97,7 @@ impl Engine {
                 self.failover = None;
                 self.end_pause(PauseCause::Failover);
             } else if refused {
-                self.abort_failover("Failover target rejected psync request");
+                self.abort_failover("Failover target rejected psync request", host);
             }
             return None;
         }
@@ -107,9 +110,9 @@ impl Engine {
                 && fits(&replica.ip(), replica.announced.port)
         });
         if let Some(replica) = ready {
-            let (host, port) = (replica.ip().into_owned(), replica.announced.port);
-            log::info!("Failover target is synced, failing over.");
-            self.hand_over(&host, port);
+            let (name, port) = (replica.ip().into_owned(), replica.announced.port);
+            log::info!("Failover target {name}:{port} is synced, failing over.");
+            self.hand_over(&name, port, host);
             return None;
         }
         let deadline_ms = failover.deadline_ms?;
@@ -117,21 +120,22 @@ impl Engine {
             return Some(deadline_ms);
         }
         match (failover.force, failover.target.clone()) {
-            (true, Some((host, port))) => {
-                log::info!("Failover to {host}:{port} time out exceeded, failing over.");
-                self.hand_over(&host, port);
+            (true, Some((name, port))) => {
+                log::info!("FAILOVER to {name}:{port} time out exceeded, failing over.");
+                self.hand_over(&name, port, host);
             }
             (true, None) | (false, _) => {
-                self.abort_failover("Replica never caught up before timeout");
+                self.abort_failover("Replica never caught up before timeout", host);
             }
         }
         None
     }
 
-    fn hand_over(&mut self, host: &str, port: u16) {
+    fn hand_over(&mut self, name: &str, port: u16, host: &mut dyn Host) {
         if let Some(failover) = &mut self.failover {
             failover.handing_over = true;
+            failover.target = Some((name.to_owned(), port));
         }
-        self.follow(host, port);
+        self.follow(name, port, host);
     }
 }

@@ -130,8 +130,6 @@ pub enum Action {
     },
     /// Encode a snapshot for replicas on a helper; the answers are `Machine::sync_data` and `Machine::sync_ended`.
     Sync(Box<SyncJob>),
-    /// The role changed: log lines carry it.
-    Role(bool),
     /// End the process with this exit code, after the outputs are flushed.
     Exit(i32),
 }

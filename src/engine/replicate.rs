@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::{Action, Blocked, Client, ClientFlags, Engine, Host, LinkId, OwnExpires, wait_done};
 use crate::base::time::UnixMs;
+use crate::config::Id as ConfigId;
 use crate::keyspace::Snapshot;
 use crate::rdb::encode::{EncodeOptions, Progress, ReplicationPoint};
 use crate::rdb::load::{LEFT_OUT_BYTES_MAX, Loaded, LoadedAux};
@@ -102,13 +103,13 @@ impl Engine {
     }
 
     /// Replicates `host:port` from now on; false when it does already.
-    pub fn follow(&mut self, host: &str, port: u16) -> bool {
-        let db = self.master_db();
-        let now = self.now();
-        if !self.replication.follow(host.as_bytes(), port, db, now) {
+    pub fn follow(&mut self, name: &str, port: u16, host: &mut dyn Host) -> bool {
+        if self.replication.follows(name.as_bytes(), port) {
             return false;
         }
-        self.config.replicaof.0 = Some((host.to_string(), port));
+        self.take_role(Some((name.to_string(), port)), host);
+        let (db, now) = (self.master_db(), self.now());
+        self.replication.follow(name.as_bytes(), port, db, now);
         self.drop_master_link();
         self.end_all_key_waits(INSTANCE_STATE_CHANGED);
         self.give_up_migrations(INSTANCE_STATE_CHANGED, false);
@@ -123,8 +124,7 @@ impl Engine {
                 self.mark_dirty(link);
             }
         }
-        self.actions.push(Action::Role(true));
-        log::info!("Connecting to MASTER {host}:{port}");
+        log::info!("Connecting to MASTER {name}:{port}");
         self.connect_master();
         true
     }
@@ -134,7 +134,6 @@ impl Engine {
         let now = self.now();
         if let Some((host, port)) = &self.config.replicaof.0 {
             self.replication.start(host.as_bytes(), *port, now);
-            self.actions.push(Action::Role(true));
         }
     }
 
@@ -157,17 +156,25 @@ impl Engine {
     }
 
     /// Replicates nobody from now on.
-    pub fn promote(&mut self) {
+    pub fn promote(&mut self, host: &mut dyn Host) {
         if !self.is_replica() {
             return;
         }
+        self.take_role(None, host);
         let fresh = self.fresh_id();
         let links = self.replication.promote(fresh, self.now());
         self.close_links(&links);
         self.own_expires = OwnExpires::default();
-        self.config.replicaof.0 = None;
         self.drop_master_link();
-        self.actions.push(Action::Role(false));
+    }
+
+    /// What outside depends on the role is in force before the log tells of it and a client reads its reply.
+    fn take_role(&mut self, master: Option<(String, u16)>, host: &mut dyn Host) {
+        self.config.replicaof.0 = master;
+        let changed = [ConfigId::replicaof, ConfigId::oom_score_adj];
+        if let Err((_, text)) = host.apply_config(&changed, &self.config) {
+            log::warn!("{text}");
+        }
     }
 
     /// Asks the shell for a connection to the master, when it is time for one.

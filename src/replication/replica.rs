@@ -606,7 +606,6 @@ impl MasterLink {
             self.psync = true;
             let now = self.last_io_ms;
             self.online(offset, now);
-            log::info!("MASTER <-> REPLICA sync: Master accepted a Partial Resynchronization.");
             return Event::Continue { id };
         }
         if self.failover {

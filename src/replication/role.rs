@@ -154,6 +154,8 @@ impl Replication {
             Some(master) if master.host == host && master.port == port => return false,
             Some(master) => {
                 if master.is_up() {
+                    log::info!("Connection with master lost.");
+                    log::info!("Caching the disconnected master state.");
                     self.master_db = db;
                     self.can_continue = true;
                 }
@@ -181,10 +183,14 @@ impl Replication {
     /// REPLICAOF NO ONE. The caller closes the master's socket and the links returned: their
     /// replicas must learn the new id, and will be able to continue. Changes nothing on a master.
     pub fn promote(&mut self, fresh: Id, now: i64) -> Vec<LinkId> {
-        if self.master.take().is_none() {
+        let Some(master) = self.master.take() else {
             return Vec::new();
+        };
+        if master.is_up() {
+            log::info!("Connection with master lost.");
+            log::info!("Caching the disconnected master state.");
         }
-        if self.can_continue {
+        if self.can_continue || master.is_up() {
             log::info!("Discarding previously cached master state.");
         }
         self.ids.shift(fresh, self.stream.offset());

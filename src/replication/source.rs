@@ -793,10 +793,11 @@ impl Source {
     /// Takes all replicas off: their links must be closed.
     pub(super) fn drop_all(&mut self) -> Vec<LinkId> {
         self.job = None;
-        self.replicas
-            .drain(..)
-            .map(|replica| replica.link)
-            .collect()
+        let dropped = |replica: Replica| {
+            log::info!("Connection with replica {} lost.", replica.name());
+            replica.link
+        };
+        self.replicas.drain(..).map(dropped).collect()
     }
 }
 

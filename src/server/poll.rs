@@ -25,7 +25,6 @@ use super::helper::Helper;
 use super::host::OsHost;
 use super::jobs::{Jobs, News};
 use super::listen;
-use super::logging;
 use super::resolve::Resolver;
 use super::startup::{self, Prepared};
 use super::sync::{Chunk, Transfer};
@@ -828,16 +827,6 @@ impl Shell {
                 Action::Sync(job) => {
                     let waker = Arc::clone(&self.waker);
                     self.transfer = Some(Transfer::start(*job, waker, &self.syncing));
-                }
-                Action::Role(replica) => {
-                    logging::set_role(if replica {
-                        logging::Role::Replica
-                    } else {
-                        logging::Role::Master
-                    });
-                    if let Err(text) = startup::adjust_oom_score(&self.machine.engine.config) {
-                        log::warn!("{text}");
-                    }
                 }
                 Action::Exit(code) => {
                     let config = &self.machine.engine.config;

@@ -125,7 +125,7 @@ impl Node {
                     let first = taken(&mut job.snapshot, &job.options, job.now);
                     self.saves.push_back((*job, first));
                 }
-                Action::Loaded(_) | Action::Role(_) => {}
+                Action::Loaded(_) => {}
                 Action::ConnectMaster(_, port) => wishes.push(Wish::Connect(port)),
                 Action::Sync(mut job) => {
                     let first = taken(&mut job.snapshot, &job.options, job.now);

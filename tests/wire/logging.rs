@@ -225,3 +225,55 @@ fn a_synchronization_is_told_in_redis_words_and_with_the_new_role() {
         );
     }
 }
+
+#[test]
+fn a_failover_is_told_with_the_new_roles() {
+    let master = Server::start(&["--repl-diskless-sync-delay", "0"]);
+    let replica = Server::start(&[]);
+    replica
+        .client()
+        .text(&format!("REPLICAOF 127.0.0.1 {}", master.port()));
+    let mut client = master.client();
+    wait_until("they are in sync", || {
+        client
+            .info("replication", "slave0")
+            .contains("state=online")
+    });
+    assert_eq!(client.text("FAILOVER"), "OK");
+    let accepted = "Master accepted a Partial Resynchronization.";
+    wait_until("the master follows", || master.log().contains(accepted));
+    let with = format!("127.0.0.1:{}", replica.port());
+    for (server, role, part) in [
+        (
+            &master,
+            'M',
+            "FAILOVER requested to any replica.".to_owned(),
+        ),
+        (
+            &master,
+            'M',
+            format!("Failover target {with} is synced, failing over."),
+        ),
+        (&master, 'S', format!("Connecting to MASTER {with}")),
+        (
+            &replica,
+            'S',
+            "Failover request received for replid ".to_owned(),
+        ),
+        (
+            &replica,
+            'M',
+            "Discarding previously cached master state.".to_owned(),
+        ),
+        (
+            &replica,
+            'M',
+            "MASTER MODE enabled (failover request from 'id=".to_owned(),
+        ),
+    ] {
+        let log = server.log();
+        let start = format!("{}:{role} ", server.pid());
+        let told = |line: &str| line.starts_with(&start) && line.contains(&part);
+        assert!(log.lines().any(told), "{part}");
+    }
+}
