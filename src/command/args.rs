@@ -99,7 +99,7 @@ impl<'a> Args<'a> {
         }
         match timeout_ms as u64 {
             0 => Ok(0),
-            timeout_ms => Ok(clock.mono_ms().saturating_add(timeout_ms)),
+            timeout_ms => Ok(clock.wait_begins_ms().saturating_add(timeout_ms)),
         }
     }
 

@@ -255,7 +255,11 @@ fn wait_for(
     }
     let deadline_ms = match timeout {
         0 => 0,
-        timeout => ctx.engine.clock.mono_ms().saturating_add(timeout as u64),
+        timeout => ctx
+            .engine
+            .clock
+            .wait_begins_ms()
+            .saturating_add(timeout as u64),
     };
     ctx.client.blocked = Some(Blocked::Wait {
         stage,

@@ -159,7 +159,7 @@ fn deadline(ctx: &Context<'_>, word: &[u8]) -> Result<u64, CommandError> {
     }
     Ok(match wait_ms {
         0 => 0,
-        wait_ms => ctx.engine.clock.mono_ms().saturating_add(wait_ms),
+        wait_ms => ctx.engine.clock.wait_begins_ms().saturating_add(wait_ms),
     })
 }
 

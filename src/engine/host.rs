@@ -125,4 +125,10 @@ impl Clock {
     pub fn mono_ms(&self) -> u64 {
         self.mono_ns / 1_000_000
     }
+
+    /// The monotonic millisecond from which a client's wait counts: the next one, so that no wait is shorter than asked.
+    #[inline]
+    pub fn wait_begins_ms(&self) -> u64 {
+        self.mono_ns.div_ceil(1_000_000)
+    }
 }

@@ -368,11 +368,23 @@ fn waiting_clients_are_served_as_by_redis() {
 fn a_wait_is_over_to_the_millisecond_and_with_its_connection() {
     let server = Server::start(&[]);
     let (mut client, mut other) = (server.client(), server.client());
-    for seconds in ["0.001", "0.02", "0.1"] {
-        let start = Instant::now();
-        client.value(&format!("BLPOP k {seconds}"));
-        let (taken, asked) = (start.elapsed(), seconds.parse::<f64>().unwrap());
-        assert!(taken >= Duration::from_secs_f64(asked - 0.001), "{taken:?}");
+    other.text("XGROUP CREATE s g 0 MKSTREAM");
+    for (line, asked_ms) in [
+        ("BLPOP k 0.001", 1),
+        ("BLPOP k 0.02", 20),
+        ("XREAD BLOCK 3 STREAMS s 0", 3),
+        ("XREADGROUP GROUP g c BLOCK 3 STREAMS s >", 3),
+        ("WAIT 1 3", 3),
+    ] {
+        for _ in 0..10 {
+            let start = Instant::now();
+            client.value(line);
+            let taken = start.elapsed();
+            assert!(
+                taken >= Duration::from_millis(asked_ms),
+                "{line}: {taken:?}"
+            );
+        }
     }
     client.send(b"BLPOP k 0\r\nPING\r\n");
     wait_until("it waits", || {
