@@ -86,10 +86,14 @@ fn check_rdb(args: &[OsString]) -> ExitCode {
         return version("redis-check-rdb");
     }
     let name = path.to_string_lossy();
-    let Ok(mut file) = std::fs::File::open(path) else {
-        // As Redis's, it does not say why.
-        println!("[offset 0] Checking RDB file {name}");
-        return ExitCode::FAILURE;
+    let mut file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) => {
+            // Redis's says no more than this line.
+            println!("[offset 0] Checking RDB file {name}");
+            eprintln!("Cannot open file {name}: {}", process::error_text(&error));
+            return ExitCode::FAILURE;
+        }
     };
     match rdb::check::check(
         &name,

@@ -353,13 +353,9 @@ fn digest_value(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Comman
 
 /// DEBUG ERROR text. Reply: that error.
 fn error(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
-    let text = args.bytes()?.iter().map(|&byte| match byte {
-        b'\r' | b'\n' => b' ',
-        other => other,
-    });
-    let line: Vec<u8> = std::iter::once(b'-').chain(text).collect();
-    ctx.reply().raw(&line);
-    ctx.reply().raw(b"\r\n");
+    // Written, not returned: it is no failure of the command.
+    let text = args.bytes()?;
+    ctx.reply().error_bytes(text);
     Ok(())
 }
 

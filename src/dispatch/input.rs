@@ -245,7 +245,8 @@ impl Machine {
                         let wrong_at = done + client.parser.read_bytes();
                         client.parser.reset();
                         if batch.parsed.is_empty() {
-                            self.protocol_error(client, error, &bytes[wrong_at..]);
+                            let wrong = bytes.get(wrong_at..).unwrap_or_default();
+                            self.protocol_error(client, error, wrong);
                             done = bytes.len();
                         }
                         break;

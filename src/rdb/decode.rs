@@ -549,10 +549,16 @@ impl Decoder {
     }
 }
 
-/// Tells the log of an AUX field in Redis's words.
+/// Bytes of an AUX field's name or value that are logged.
+const AUX_LOGGED_BYTES: usize = 256;
+
+/// Tells the log of an AUX field in Redis's words; a file may say anything, so not more than a line of it.
 fn log_aux(name: &[u8], value: &[u8], now: UnixMs) {
-    let name = String::from_utf8_lossy(name);
-    let text = String::from_utf8_lossy(value);
+    let shown = |bytes: &[u8]| {
+        let bytes = bytes.get(..AUX_LOGGED_BYTES).unwrap_or(bytes);
+        String::from_utf8_lossy(bytes).replace(char::is_control, "?")
+    };
+    let (name, text) = (shown(name), shown(value));
     let number = parse_i64(value).unwrap_or(0);
     match &*name.to_ascii_lowercase() {
         "redis-ver" | "valkey-ver" => log::info!("Loading RDB produced by version {text}"),

@@ -150,8 +150,10 @@ impl Replication {
     /// REPLICAOF host port. The old link's socket must be closed by the caller. Whether
     /// anything changed: naming the present master again does not.
     pub fn follow(&mut self, host: &[u8], port: u16, db: usize, now: i64) -> bool {
+        if self.follows(host, port) {
+            return false;
+        }
         match &self.master {
-            Some(master) if master.host == host && master.port == port => return false,
             Some(master) => {
                 if master.is_up() {
                     log::info!("Connection with master lost.");

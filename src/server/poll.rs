@@ -4,7 +4,7 @@
 //! next poll does not block); let the machine end its round; write every dirty link once; carry out
 //! the machine's actions. Sockets are edge-triggered and registered once for both directions, so:
 //! a read shorter than the buffer means drained, *unless* the event said read-closed (then read on
-//! to 0); whoever defers a read queues the link by hand (`unread`, or `held` until the machine lets it
+//! to 0, the end, which waits for the round's write); whoever defers a read queues the link by hand (`unread`, or `held` until the machine lets it
 //! be read again).
 //!
 //! What the loop does before it sleeps is [`super::wait`]'s.
