@@ -15,7 +15,6 @@
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
-use std::sync::OnceLock;
 
 use super::super::entry::Entry;
 use super::segment::{Bits, EMPTY, Segment, line_of, prefetch, stored_of, tag_of};
@@ -185,21 +184,29 @@ fn slot_line(segment: NonNull<Segment>, hash: u64) -> *const [u8; 64] {
         .wrapping_add(1 + line_of(hash))
 }
 
-/// The directory of every empty table: frozen for ever, never freed.
+/// An array of one word, which is an address: an [`Array`] that the linker fills.
+#[repr(C)]
+struct OneWord<T: 'static> {
+    epoch: u64,
+    word: &'static T,
+}
+
+/// The directory of every empty table: frozen for ever (epoch 0), never freed.
+static EMPTY_CHUNK: OneWord<Segment> = OneWord {
+    epoch: 0,
+    word: &EMPTY,
+};
+/// Its chunk reference is the bare address: a prefix and bits of 0.
+static EMPTY_TOP: OneWord<OneWord<Segment>> = OneWord {
+    epoch: 0,
+    word: &EMPTY_CHUNK,
+};
+
 fn empty_top() -> NonNull<Array> {
-    static TOP: OnceLock<usize> = OnceLock::new();
-    let address = *TOP.get_or_init(|| {
-        let chunk = Array::alloc(0, 0);
-        let top = Array::alloc(0, 0);
-        // SAFETY: fresh arrays of one word. The segment is never written: its epoch is 0.
-        unsafe {
-            Array::set(chunk, 0, segment_word(NonNull::from(&EMPTY)));
-            Array::set(top, 0, ChunkRef::new(chunk, 0, 0).0);
-        }
-        top.as_ptr().expose_provenance()
-    });
-    // SAFETY: made from a NonNull.
-    unsafe { NonNull::new_unchecked(std::ptr::with_exposed_provenance_mut(address)) }
+    // Found again by their addresses alone.
+    (&raw const EMPTY).expose_provenance();
+    (&raw const EMPTY_CHUNK).expose_provenance();
+    NonNull::from(&EMPTY_TOP).cast()
 }
 
 /// A directory's root: all that a look-up starts from.
