@@ -49,6 +49,8 @@ pub struct Jobs {
     saving: Helper,
     saves: Sender<News>,
     saved: Receiver<News>,
+    /// Saves whose end is not told yet: without any, a round does not look.
+    unfinished: usize,
     load: Option<Receiver<News>>,
     spare: Option<Sender<Batch>>,
 }
@@ -62,6 +64,7 @@ impl Jobs {
             saving: Helper::start("save"),
             saves,
             saved,
+            unfinished: 0,
             load: None,
             spare: None,
         }
@@ -87,6 +90,7 @@ impl Jobs {
             log::warn!("Can't save in background: there is no thread for it");
             return Err(SaveError::Failed("no thread".into()));
         }
+        self.unfinished += 1;
         log::info!("Background saving started by pid {}", std::process::id());
         Ok(())
     }
@@ -111,7 +115,10 @@ impl Jobs {
 
     /// The next news; of a load only when the machine wants a batch.
     pub fn news(&mut self, wants_batch: bool) -> Option<News> {
-        if let Ok(news) = self.saved.try_recv() {
+        if self.unfinished > 0
+            && let Ok(news) = self.saved.try_recv()
+        {
+            self.unfinished -= 1;
             return Some(news);
         }
         let load = self.load.as_ref().filter(|_| wants_batch)?;

@@ -17,6 +17,8 @@ pub struct Resolver {
     waker: Arc<Waker>,
     sender: Sender<Resolved>,
     answers: Receiver<Resolved>,
+    /// Questions whose answers were not taken: without any, a round does not look.
+    unanswered: usize,
 }
 
 impl Resolver {
@@ -28,11 +30,13 @@ impl Resolver {
             waker,
             sender,
             answers,
+            unanswered: 0,
         }
     }
 
     /// Asks for the address of a host that comes after `attempt` others.
     pub fn ask(&mut self, number: u64, host: String, port: u16, attempt: usize) {
+        self.unanswered += 1;
         if let Ok(ip) = host.parse::<IpAddr>() {
             let address = (attempt == 0).then(|| SocketAddr::new(ip, port));
             return self.answer(number, address);
@@ -55,7 +59,12 @@ impl Resolver {
     }
 
     /// The next answer, if there is one.
-    pub fn next(&self) -> Option<Resolved> {
-        self.answers.try_recv().ok()
+    pub fn next(&mut self) -> Option<Resolved> {
+        if self.unanswered == 0 {
+            return None;
+        }
+        let answer = self.answers.try_recv().ok()?;
+        self.unanswered -= 1;
+        Some(answer)
     }
 }
