@@ -50,9 +50,56 @@ pub(super) struct Batch {
     /// The arguments of all, one command behind the other.
     ranges: Vec<Range>,
     parsed: Vec<Parsed>,
+    /// Words of inline commands, unquoted.
+    decoded: Vec<u8>,
+    /// Whether the client was authenticated when they were parsed.
+    admitted: bool,
     hashes: Vec<u64>,
     /// Windows until large collections are looked for again.
     windows_to_skip: u32,
+}
+
+/// What stands behind a window.
+enum Ahead {
+    /// Perhaps another command.
+    More,
+    /// A part of a command.
+    Incomplete,
+    /// Input that is wrong, at this place. It is told when nothing stands before it any more.
+    Wrong(ProtocolError, usize),
+}
+
+impl Batch {
+    /// Parses a window of commands of `bytes` from `start`.
+    #[inline]
+    fn parse(&mut self, client: &mut Client, bytes: &[u8], start: usize, limits: &Limits) -> Ahead {
+        self.parsed.clear();
+        self.ranges.clear();
+        self.admitted = limits.authenticated;
+        let mut at = start;
+        while self.parsed.len() < WINDOW && at < bytes.len() {
+            let first_range = self.ranges.len();
+            match client.parser.next(bytes, at, limits, &mut self.ranges) {
+                Ok(Some(end)) => {
+                    self.parsed.push(Parsed {
+                        first_range,
+                        end_range: self.ranges.len(),
+                        end,
+                        entry: None,
+                        hashed: (0, 0),
+                    });
+                    at = end;
+                }
+                Ok(None) => return Ahead::Incomplete,
+                Err(error) => {
+                    let wrong_at = start + client.parser.read_bytes();
+                    client.parser.reset();
+                    return Ahead::Wrong(error, wrong_at);
+                }
+            }
+        }
+        Ahead::More
+    }
 }
 
 /// How a command ended for the input loop.
@@ -218,92 +265,30 @@ impl Machine {
         running::CLIENT.show(client);
         let mut batch = self.batch.take().unwrap_or_default();
         while done < bytes.len() {
-            batch.parsed.clear();
-            batch.ranges.clear();
             let limits = self.limits(client);
-            let mut at = done;
-            let mut incomplete = false;
-            while batch.parsed.len() < WINDOW && at < bytes.len() {
-                let first_range = batch.ranges.len();
-                match client.parser.next(bytes, at, &limits, &mut batch.ranges) {
-                    Ok(Some(end)) => {
-                        let end_range = batch.ranges.len();
-                        batch.parsed.push(Parsed {
-                            first_range,
-                            end_range,
-                            end,
-                            entry: None,
-                            hashed: (0, 0),
-                        });
-                        at = end;
-                    }
-                    Ok(None) => {
-                        incomplete = true;
-                        break;
-                    }
-                    Err(error) => {
-                        let wrong_at = done + client.parser.read_bytes();
-                        client.parser.reset();
-                        if batch.parsed.is_empty() {
-                            let wrong = bytes.get(wrong_at..).unwrap_or_default();
-                            self.protocol_error(client, error, wrong);
-                            done = bytes.len();
-                        }
-                        break;
-                    }
-                }
-            }
+            let ahead = batch.parse(client, bytes, done, &limits);
             if batch.parsed.is_empty() {
+                if let Ahead::Wrong(error, at) = ahead {
+                    self.protocol_error(client, error, bytes.get(at..).unwrap_or_default());
+                    done = bytes.len();
+                }
                 break;
             }
-            let decoded = client.parser.take_decoded();
-            self.look_up(client, bytes, &decoded, &mut batch);
-            let count = batch.parsed.len();
-            let mut executed = 0;
-            // Commands pay neither for other links nor for being read.
-            self.engine.clock.mono_ns = host.monotonic_ns();
-            for parsed in &batch.parsed {
-                let words = &batch.ranges[parsed.first_range..parsed.end_range];
-                let mut args = Args::new(
-                    bytes,
-                    &decoded,
-                    words,
-                    self.engine.keyspace.seed(),
-                    parsed.hashed,
-                );
-                if args.count() == 0 {
-                    // A replica that loads sends newlines to show that it lives.
-                    if client.is(ClientFlags::REPLICA) {
-                        let now = self.engine.now();
-                        self.engine.replication.source.alive(client.link, now);
-                    }
-                } else if self.process(client, parsed.entry, &mut args, host) == Flow::Postponed {
-                    break;
-                }
-                executed += 1;
-                if client.is(ClientFlags::MASTER) {
-                    self.applied(client, &bytes[done..parsed.end]);
-                }
-                done = parsed.end;
-                if client.unsent() > OUTPUT_CHECKED_BYTES {
-                    self.engine.check_output_limit(client);
-                }
-                if client.is(ClientFlags::BLOCKED
-                    | ClientFlags::CLOSE_AFTER_REPLY
-                    | ClientFlags::CLOSE_ASAP)
-                    || limits.authenticated != client.is_admitted(&self.engine.config)
-                {
-                    break;
-                }
+            batch.decoded = client.parser.take_decoded();
+            self.look_up(client, bytes, &mut batch);
+            let executed = self.execute(client, bytes, done, &batch, host);
+            if let Some(last) = executed.checked_sub(1) {
+                done = batch.parsed[last].end;
             }
             if client.is(ClientFlags::CLOSE_AFTER_REPLY | ClientFlags::CLOSE_ASAP) {
                 client.parser.reset();
                 done = bytes.len();
                 break;
             }
-            let stopped = executed < count || client.is(ClientFlags::BLOCKED);
-            if stopped
-                || (incomplete && limits.authenticated != client.is_admitted(&self.engine.config))
+            let incomplete = matches!(ahead, Ahead::Incomplete);
+            if executed < batch.parsed.len()
+                || client.is(ClientFlags::BLOCKED)
+                || (incomplete && batch.admitted != client.is_admitted(&self.engine.config))
             {
                 client.parser.reset();
                 if client.is(ClientFlags::BLOCKED) {
@@ -323,13 +308,59 @@ impl Machine {
         done
     }
 
+    /// Executes the window that begins at `start`. Returns how many commands were: not all when the client waits, is to be
+    /// closed, or may other things than when they were parsed.
+    fn execute(
+        &mut self,
+        client: &mut Client,
+        bytes: &[u8],
+        start: usize,
+        batch: &Batch,
+        host: &mut dyn Host,
+    ) -> usize {
+        // Commands pay neither for other links nor for being read.
+        self.engine.clock.mono_ns = host.monotonic_ns();
+        let mut executed = 0;
+        let mut begin = start;
+        for parsed in &batch.parsed {
+            let words = &batch.ranges[parsed.first_range..parsed.end_range];
+            let seed = self.engine.keyspace.seed();
+            let mut args = Args::new(bytes, &batch.decoded, words, seed, parsed.hashed);
+            if args.count() == 0 {
+                // A replica that loads sends newlines to show that it lives.
+                if client.is(ClientFlags::REPLICA) {
+                    let now = self.engine.now();
+                    self.engine.replication.source.alive(client.link, now);
+                }
+            } else if self.process(client, parsed.entry, &mut args, host) == Flow::Postponed {
+                break;
+            }
+            executed += 1;
+            if client.is(ClientFlags::MASTER) {
+                self.applied(client, &bytes[begin..parsed.end]);
+            }
+            begin = parsed.end;
+            if client.unsent() > OUTPUT_CHECKED_BYTES {
+                self.engine.check_output_limit(client);
+            }
+            let stopped =
+                ClientFlags::BLOCKED | ClientFlags::CLOSE_AFTER_REPLY | ClientFlags::CLOSE_ASAP;
+            if client.is(stopped) || batch.admitted != client.is_admitted(&self.engine.config) {
+                break;
+            }
+        }
+        executed
+    }
+
     /// Finds the rows of the window and prefetches their first keys.
-    fn look_up(&self, client: &Client, bytes: &[u8], decoded: &[u8], batch: &mut Batch) {
+    fn look_up(&self, client: &Client, bytes: &[u8], batch: &mut Batch) {
         let Batch {
             ranges,
             parsed,
+            decoded,
             hashes,
             windows_to_skip,
+            ..
         } = batch;
         hashes.clear();
         let seed = self.engine.keyspace.seed();
