@@ -145,11 +145,6 @@ pub const COMMANDS: &[Command] = &[Command::new("client", -2, container)
             ),
     ])];
 
-/// Never reached: a container needs a subcommand, and an unknown one is answered by the look-up.
-fn container(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
-    Err(ctx.wrong_arity())
-}
-
 /// Errs unless a client name is printable without spaces.
 pub fn check_name(name: &[u8]) -> Result<(), CommandError> {
     if is_plain(name) {

@@ -79,10 +79,6 @@ pub const COMMANDS: &[Command] = &[Command::new("config", -2, container)
             .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
     ])];
 
-fn container(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
-    Err(ctx.wrong_arity())
-}
-
 /// CONFIG GET pattern [pattern …]. Reply: a map of name to value.
 fn get(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let mut patterns = Vec::with_capacity(args.left());

@@ -6,9 +6,10 @@
 
 use std::fmt::Write;
 
+use super::memory::{Account, excess, ratio};
 use super::*;
 use crate::config::REDIS_VERSION;
-use crate::engine::{ClientFlags, MemoryFacts, PubSub};
+use crate::engine::{ClientFlags, MemoryFacts};
 use crate::keyspace::Due;
 use crate::types::Kind;
 
@@ -112,6 +113,11 @@ fn field(out: &mut String, name: &str, value: impl std::fmt::Display) {
     line(out, format_args!("{name}:{value}"));
 }
 
+/// Writes one field a line: `"name": value,`.
+macro_rules! fields {
+    ($out:ident; $($name:literal: $value:expr,)*) => { $( field($out, $name, $value); )* };
+}
+
 /// Bytes with a unit, as `used_memory_human` has them.
 pub fn human(bytes: usize) -> String {
     const UNITS: [(u64, &str); 4] = [
@@ -132,38 +138,37 @@ fn server(ctx: &mut Context<'_>, out: &mut String) {
     let process = ctx.host.process();
     let engine = &*ctx.engine;
     let uptime_s = (ctx.now() - engine.started_ms).max(0) / 1000;
-    field(out, "redis_version", REDIS_VERSION);
-    field(out, "redis_git_sha1", "00000000");
-    field(out, "redis_git_dirty", 0);
-    field(out, "redis_build_id", "0");
-    field(out, "redis_mode", "standalone");
-    field(out, "server_name", "redoxide");
-    field(out, "redoxide_version", env!("CARGO_PKG_VERSION"));
-    field(out, "os", process.os);
-    field(out, "arch_bits", usize::BITS);
-    field(out, "monotonic_clock", "POSIX clock_gettime");
-    field(out, "multiplexing_api", process.multiplexing);
-    // Atomics are the language's; the version is what Redis tells that no GCC compiled.
-    field(out, "atomicvar_api", "rust-core");
-    field(out, "gcc_version", "0.0.0");
-    field(out, "process_id", process.pid);
-    field(out, "process_supervised", process.supervised);
-    field(out, "run_id", &engine.run_id);
-    field(out, "tcp_port", engine.config.port);
-    field(out, "server_time_usec", engine.clock.unix_us());
-    field(out, "uptime_in_seconds", uptime_s);
-    field(out, "uptime_in_days", uptime_s / 86400);
-    field(out, "hz", engine.config.hz);
-    field(out, "configured_hz", engine.config.hz);
-    field(out, "lru_clock", (ctx.now() / 1000) & 0xff_ffff);
-    field(out, "executable", process.executable);
-    let file = engine
-        .config
-        .file
-        .as_ref()
-        .map(|path| path.display().to_string());
-    field(out, "config_file", file.unwrap_or_default());
-    field(out, "io_threads_active", 0);
+    let file = engine.config.file.as_ref();
+    let file = file.map(|path| path.display().to_string());
+    fields! { out;
+        "redis_version": REDIS_VERSION,
+        "redis_git_sha1": "00000000",
+        "redis_git_dirty": 0,
+        "redis_build_id": "0",
+        "redis_mode": "standalone",
+        "server_name": "redoxide",
+        "redoxide_version": env!("CARGO_PKG_VERSION"),
+        "os": process.os,
+        "arch_bits": usize::BITS,
+        "monotonic_clock": "POSIX clock_gettime",
+        "multiplexing_api": process.multiplexing,
+        // Atomics are the language's; the version is what Redis tells that no GCC compiled.
+        "atomicvar_api": "rust-core",
+        "gcc_version": "0.0.0",
+        "process_id": process.pid,
+        "process_supervised": process.supervised,
+        "run_id": &engine.run_id,
+        "tcp_port": engine.config.port,
+        "server_time_usec": engine.clock.unix_us(),
+        "uptime_in_seconds": uptime_s,
+        "uptime_in_days": uptime_s / 86400,
+        "hz": engine.config.hz,
+        "configured_hz": engine.config.hz,
+        "lru_clock": (ctx.now() / 1000) & 0xff_ffff,
+        "executable": process.executable,
+        "config_file": file.unwrap_or_default(),
+        "io_threads_active": 0,
+    }
     if let Some(deadline_ms) = engine.shutdown.as_ref().and_then(|end| end.deadline_ms) {
         let left = deadline_ms.saturating_sub(engine.clock.mono_ms());
         field(out, "shutdown_in_milliseconds", left);
@@ -200,178 +205,109 @@ fn clients(ctx: &mut Context<'_>, out: &mut String) {
     let subscribed = all.iter().filter(|c| c.is(ClientFlags::PUBSUB)).count();
     let blocked = all.iter().filter(|c| c.is(ClientFlags::BLOCKED)).count();
     let connected = all.len() - replicas - masters;
-    field(out, "connected_clients", connected);
-    field(out, "cluster_connections", 0);
-    field(out, "maxclients", ctx.engine.config.maxclients);
-    field(out, "client_recent_max_input_buffer", largest_input);
-    field(out, "client_recent_max_output_buffer", largest_output);
-    field(out, "blocked_clients", blocked);
-    field(out, "tracking_clients", 0);
-    field(out, "pubsub_clients", subscribed);
-    field(out, "watching_clients", ctx.engine.watched.clients());
-    field(out, "clients_in_timeout_table", 0);
-    field(out, "total_watched_keys", ctx.engine.watched.keys());
-    field(out, "total_blocking_keys", ctx.engine.key_waits.keys());
-    field(
-        out,
-        "total_blocking_keys_on_nokey",
-        ctx.engine.key_waits.keys_or_none(),
-    );
-}
-
-fn ratio(a: usize, b: usize) -> f64 {
-    if b == 0 { 0.0 } else { a as f64 / b as f64 }
+    fields! { out;
+        "connected_clients": connected,
+        "cluster_connections": 0,
+        "maxclients": ctx.engine.config.maxclients,
+        "client_recent_max_input_buffer": largest_input,
+        "client_recent_max_output_buffer": largest_output,
+        "blocked_clients": blocked,
+        "tracking_clients": 0,
+        "pubsub_clients": subscribed,
+        "watching_clients": ctx.engine.watched.clients(),
+        "clients_in_timeout_table": 0,
+        "total_watched_keys": ctx.engine.watched.keys(),
+        "total_blocking_keys": ctx.engine.key_waits.keys(),
+        "total_blocking_keys_on_nokey": ctx.engine.key_waits.keys_or_none(),
+    }
 }
 
 fn memory(ctx: &mut Context<'_>, out: &mut String) {
-    let facts = ctx.host.memory();
+    let account = Account::of(ctx);
     let engine = &*ctx.engine;
-    let MemoryFacts { used, rss, .. } = facts;
-    let peak = facts.peak.max(used);
-    let startup = engine.startup_memory;
-    let clients: usize = ctx
-        .all_clients()
-        .iter()
-        .map(|client| engine.client_bytes(client))
-        .sum();
-    let backlog = ctx.engine.replication.stream.memory_bytes();
-    let tables: usize = (0..engine.keyspace.count())
-        .map(|db| engine.keyspace.overhead_bytes(db))
-        .sum();
-    let overhead = startup + clients + backlog + tables;
-    let dataset = used.saturating_sub(overhead);
+    let facts = &account.facts;
+    let MemoryFacts { used, rss, .. } = *facts;
     let maxmemory = engine.config.maxmemory as usize;
-    field(out, "used_memory", used);
-    field(out, "used_memory_human", human(used));
-    field(out, "used_memory_rss", rss);
-    field(out, "used_memory_rss_human", human(rss));
-    field(out, "used_memory_peak", peak);
-    field(out, "used_memory_peak_human", human(peak));
-    field(
-        out,
-        "used_memory_peak_perc",
-        format_args!("{:.2}%", ratio(used, peak) * 100.0),
-    );
-    field(out, "used_memory_overhead", overhead);
-    field(out, "used_memory_startup", startup);
-    field(out, "used_memory_dataset", dataset);
-    let share = ratio(dataset, used.saturating_sub(startup)) * 100.0;
-    field(out, "used_memory_dataset_perc", format_args!("{share:.2}%"));
-    field(out, "allocator_allocated", facts.allocated);
-    field(out, "allocator_active", facts.active);
-    field(out, "allocator_resident", facts.resident);
-    field(out, "allocator_muzzy", 0);
-    field(out, "total_system_memory", facts.system);
-    field(out, "total_system_memory_human", human(facts.system));
-    for name in ["used_memory_lua", "used_memory_vm_eval"] {
-        field(out, name, 0);
+    fields! { out;
+        "used_memory": used,
+        "used_memory_human": human(used),
+        "used_memory_rss": rss,
+        "used_memory_rss_human": human(rss),
+        "used_memory_peak": account.peak(),
+        "used_memory_peak_human": human(account.peak()),
+        "used_memory_peak_perc": format_args!("{:.2}%", account.peak_percent()),
+        "used_memory_overhead": account.overhead(),
+        "used_memory_startup": account.startup,
+        "used_memory_dataset": account.dataset(),
+        "used_memory_dataset_perc": format_args!("{:.2}%", account.dataset_percent()),
+        "allocator_allocated": facts.allocated,
+        "allocator_active": facts.active,
+        "allocator_resident": facts.resident,
+        "allocator_muzzy": 0,
+        "total_system_memory": facts.system,
+        "total_system_memory_human": human(facts.system),
+        "used_memory_lua": 0,
+        "used_memory_vm_eval": 0,
+        "used_memory_lua_human": "0B",
+        "used_memory_scripts_eval": 0,
+        "number_of_cached_scripts": 0,
+        "number_of_functions": 0,
+        "number_of_libraries": 0,
+        "used_memory_vm_functions": 0,
+        "used_memory_vm_total": 0,
+        "used_memory_vm_total_human": "0B",
+        "used_memory_functions": 0,
+        "used_memory_scripts": 0,
+        "used_memory_scripts_human": "0B",
+        "maxmemory": maxmemory,
+        "maxmemory_human": human(maxmemory),
+        "maxmemory_policy": engine.config.maxmemory_policy.word(),
+        "allocator_frag_ratio": format_args!("{:.2}", ratio(facts.active, facts.allocated)),
+        "allocator_frag_bytes": excess(facts.active, facts.allocated),
+        "allocator_rss_ratio": format_args!("{:.2}", ratio(facts.resident, facts.active)),
+        "allocator_rss_bytes": excess(facts.resident, facts.active),
+        "rss_overhead_ratio": format_args!("{:.2}", ratio(rss, facts.resident)),
+        "rss_overhead_bytes": excess(rss, facts.resident),
+        "mem_fragmentation_ratio": format_args!("{:.2}", ratio(rss, used)),
+        "mem_fragmentation_bytes": excess(rss, used),
+        "mem_not_counted_for_evict": 0,
+        "mem_replication_backlog": account.backlog,
+        "mem_total_replication_buffers": account.backlog,
+        "mem_replica_full_sync_buffer": 0,
+        "mem_clients_slaves": account.replicas,
+        "mem_clients_normal": account.clients,
+        "mem_cluster_links": 0,
+        "mem_aof_buffer": 0,
+        "mem_allocator": ctx.host.process().allocator,
+        "mem_overhead_db_hashtable_rehashing": 0,
+        "active_defrag_running": 0,
+        "lazyfree_pending_objects": engine.keyspace.pending_objects(),
+        "lazyfreed_objects": engine.keyspace.freed_objects() - engine.stats.freed_before_reset,
     }
-    field(out, "used_memory_lua_human", "0B");
-    for name in [
-        "used_memory_scripts_eval",
-        "number_of_cached_scripts",
-        "number_of_functions",
-        "number_of_libraries",
-        "used_memory_vm_functions",
-        "used_memory_vm_total",
-    ] {
-        field(out, name, 0);
-    }
-    field(out, "used_memory_vm_total_human", "0B");
-    field(out, "used_memory_functions", 0);
-    field(out, "used_memory_scripts", 0);
-    field(out, "used_memory_scripts_human", "0B");
-    field(out, "maxmemory", maxmemory);
-    field(out, "maxmemory_human", human(maxmemory));
-    field(
-        out,
-        "maxmemory_policy",
-        engine.config.maxmemory_policy.word(),
-    );
-    field(
-        out,
-        "allocator_frag_ratio",
-        format_args!("{:.2}", ratio(facts.active, facts.allocated)),
-    );
-    field(
-        out,
-        "allocator_frag_bytes",
-        facts.active.saturating_sub(facts.allocated),
-    );
-    field(
-        out,
-        "allocator_rss_ratio",
-        format_args!("{:.2}", ratio(facts.resident, facts.active)),
-    );
-    field(
-        out,
-        "allocator_rss_bytes",
-        facts.resident as i64 - facts.active as i64,
-    );
-    field(
-        out,
-        "rss_overhead_ratio",
-        format_args!("{:.2}", ratio(rss, facts.resident)),
-    );
-    field(
-        out,
-        "rss_overhead_bytes",
-        rss as i64 - facts.resident as i64,
-    );
-    field(
-        out,
-        "mem_fragmentation_ratio",
-        format_args!("{:.2}", ratio(rss, used)),
-    );
-    field(out, "mem_fragmentation_bytes", rss as i64 - used as i64);
-    field(out, "mem_not_counted_for_evict", 0);
-    field(out, "mem_replication_backlog", backlog);
-    field(out, "mem_total_replication_buffers", backlog);
-    field(out, "mem_replica_full_sync_buffer", 0);
-    let replicas: usize = ctx
-        .all_clients()
-        .iter()
-        .filter(|c| c.is(ClientFlags::REPLICA))
-        .map(|c| engine.client_bytes(c))
-        .sum();
-    field(out, "mem_clients_slaves", replicas);
-    field(out, "mem_clients_normal", clients - replicas);
-    field(out, "mem_cluster_links", 0);
-    field(out, "mem_aof_buffer", 0);
-    field(out, "mem_allocator", ctx.host.process().allocator);
-    field(out, "mem_overhead_db_hashtable_rehashing", 0);
-    field(out, "active_defrag_running", 0);
-    field(
-        out,
-        "lazyfree_pending_objects",
-        ctx.engine.keyspace.pending_objects(),
-    );
-    let freed = ctx.engine.keyspace.freed_objects() - ctx.engine.stats.freed_before_reset;
-    field(out, "lazyfreed_objects", freed);
 }
 
 fn persistence(ctx: &mut Context<'_>, out: &mut String) {
-    field(out, "loading", u8::from(ctx.engine.is_loading()));
-    field(
-        out,
-        "async_loading",
-        u8::from(ctx.engine.is_loading_aside()),
-    );
+    fields! { out;
+        "loading": u8::from(ctx.engine.is_loading()),
+        "async_loading": u8::from(ctx.engine.is_loading_aside()),
+    }
     for (name, value) in ctx.engine.rdb_info() {
         field(out, name, value);
     }
-    field(out, "aof_enabled", 0);
-    field(out, "aof_rewrite_in_progress", 0);
-    field(out, "aof_rewrite_scheduled", 0);
-    field(out, "aof_last_rewrite_time_sec", -1);
-    field(out, "aof_current_rewrite_time_sec", -1);
-    field(out, "aof_last_bgrewrite_status", "ok");
-    field(out, "aof_rewrites", 0);
-    field(out, "aof_rewrites_consecutive_failures", 0);
-    field(out, "aof_last_write_status", "ok");
-    field(out, "aof_last_cow_size", 0);
-    field(out, "module_fork_in_progress", 0);
-    field(out, "module_fork_last_cow_size", 0);
+    fields! { out;
+        "aof_enabled": 0,
+        "aof_rewrite_in_progress": 0,
+        "aof_rewrite_scheduled": 0,
+        "aof_last_rewrite_time_sec": -1,
+        "aof_current_rewrite_time_sec": -1,
+        "aof_last_bgrewrite_status": "ok",
+        "aof_rewrites": 0,
+        "aof_rewrites_consecutive_failures": 0,
+        "aof_last_write_status": "ok",
+        "aof_last_cow_size": 0,
+        "module_fork_in_progress": 0,
+        "module_fork_last_cow_size": 0,
+    }
     let used_memory = ctx.host.used_memory();
     for (name, value) in ctx.engine.loading_info(used_memory) {
         field(out, name, value);
@@ -391,162 +327,77 @@ fn threads(ctx: &mut Context<'_>, out: &mut String) {
 }
 
 fn stats(ctx: &mut Context<'_>, out: &mut String) {
-    let expires_tracked = ctx.engine.own_expires.len();
-    let stats = &ctx.engine.stats;
+    let engine = &*ctx.engine;
+    let stats = &engine.stats;
     let rates = &stats.rates;
-    let kb = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
-    field(
-        out,
-        "total_connections_received",
-        stats.connections_received,
-    );
-    field(out, "total_commands_processed", stats.commands_processed);
-    field(out, "instantaneous_ops_per_sec", rates.commands.mean());
-    field(
-        out,
-        "total_net_input_bytes",
-        stats.net_input_bytes + stats.net_repl_input_bytes,
-    );
-    field(
-        out,
-        "total_net_output_bytes",
-        stats.net_output_bytes + stats.net_repl_output_bytes,
-    );
-    field(
-        out,
-        "total_net_repl_input_bytes",
-        stats.net_repl_input_bytes,
-    );
-    field(
-        out,
-        "total_net_repl_output_bytes",
-        stats.net_repl_output_bytes,
-    );
-    field(out, "instantaneous_input_kbps", kb(rates.input.mean()));
-    field(out, "instantaneous_output_kbps", kb(rates.output.mean()));
-    field(
-        out,
-        "instantaneous_input_repl_kbps",
-        kb(rates.repl_input.mean()),
-    );
-    field(
-        out,
-        "instantaneous_output_repl_kbps",
-        kb(rates.repl_output.mean()),
-    );
-    field(out, "rejected_connections", stats.rejected_connections);
-    field(out, "sync_full", stats.sync_full);
-    field(out, "sync_partial_ok", stats.sync_partial_ok);
-    field(out, "sync_partial_err", stats.sync_partial_err);
-    field(out, "expired_subkeys", stats.expired_subkeys);
-    field(out, "expired_keys", stats.expired_keys);
-    field(out, "expired_stale_perc", "0.00");
-    field(
-        out,
-        "expired_time_cap_reached_count",
-        stats.expired_time_cap_reached_count,
-    );
-    field(
-        out,
-        "expire_cycle_cpu_milliseconds",
-        stats.expire_cycle_cpu_ns / 1_000_000,
-    );
-    field(out, "evicted_keys", stats.evicted_keys);
-    field(out, "evicted_clients", stats.evicted_clients);
-    field(out, "evicted_scripts", stats.evicted_scripts);
     let since_ns = stats.eviction_exceeded_since_ns;
-    let exceeded_ns = since_ns.map_or(0, |since| ctx.engine.clock.mono_ns.saturating_sub(since));
-    field(
-        out,
-        "total_eviction_exceeded_time",
-        (stats.eviction_exceeded_ns + exceeded_ns) / 1_000_000,
-    );
-    field(
-        out,
-        "current_eviction_exceeded_time",
-        exceeded_ns / 1_000_000,
-    );
-    field(out, "keyspace_hits", stats.keyspace_hits);
-    field(out, "keyspace_misses", stats.keyspace_misses);
-    let PubSub {
-        channels,
-        patterns,
-        shard_channels,
-    } = &ctx.engine.pubsub;
-    field(out, "pubsub_channels", channels.len());
-    field(out, "pubsub_patterns", patterns.len());
-    field(out, "pubsubshard_channels", shard_channels.len());
-    let snapshot_ns = ctx.engine.snapshot_cost.taken_ns;
-    field(out, "latest_fork_usec", snapshot_ns / 1000);
-    field(out, "total_forks", stats.snapshots);
-    let sockets = ctx.engine.migrations.sockets();
-    field(out, "migrate_cached_sockets", sockets);
-    field(out, "slave_expires_tracked_keys", expires_tracked);
-    for name in [
-        "active_defrag_hits",
-        "active_defrag_misses",
-        "active_defrag_key_hits",
-        "active_defrag_key_misses",
-        "total_active_defrag_time",
-        "current_active_defrag_time",
-        "tracking_total_keys",
-        "tracking_total_items",
-        "tracking_total_prefixes",
-    ] {
-        field(out, name, 0);
+    let exceeded_ns = since_ns.map_or(0, |since| engine.clock.mono_ns.saturating_sub(since));
+    let kb = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
+    fields! { out;
+        "total_connections_received": stats.connections_received,
+        "total_commands_processed": stats.commands_processed,
+        "instantaneous_ops_per_sec": rates.commands.mean(),
+        "total_net_input_bytes": stats.net_input_bytes + stats.net_repl_input_bytes,
+        "total_net_output_bytes": stats.net_output_bytes + stats.net_repl_output_bytes,
+        "total_net_repl_input_bytes": stats.net_repl_input_bytes,
+        "total_net_repl_output_bytes": stats.net_repl_output_bytes,
+        "instantaneous_input_kbps": kb(rates.input.mean()),
+        "instantaneous_output_kbps": kb(rates.output.mean()),
+        "instantaneous_input_repl_kbps": kb(rates.repl_input.mean()),
+        "instantaneous_output_repl_kbps": kb(rates.repl_output.mean()),
+        "rejected_connections": stats.rejected_connections,
+        "sync_full": stats.sync_full,
+        "sync_partial_ok": stats.sync_partial_ok,
+        "sync_partial_err": stats.sync_partial_err,
+        "expired_subkeys": stats.expired_subkeys,
+        "expired_keys": stats.expired_keys,
+        "expired_stale_perc": "0.00",
+        "expired_time_cap_reached_count": stats.expired_time_cap_reached_count,
+        "expire_cycle_cpu_milliseconds": stats.expire_cycle_cpu_ns / 1_000_000,
+        "evicted_keys": stats.evicted_keys,
+        "evicted_clients": stats.evicted_clients,
+        "evicted_scripts": stats.evicted_scripts,
+        "total_eviction_exceeded_time": (stats.eviction_exceeded_ns + exceeded_ns) / 1_000_000,
+        "current_eviction_exceeded_time": exceeded_ns / 1_000_000,
+        "keyspace_hits": stats.keyspace_hits,
+        "keyspace_misses": stats.keyspace_misses,
+        "pubsub_channels": engine.pubsub.channels.len(),
+        "pubsub_patterns": engine.pubsub.patterns.len(),
+        "pubsubshard_channels": engine.pubsub.shard_channels.len(),
+        "latest_fork_usec": engine.snapshot_cost.taken_ns / 1000,
+        "total_forks": stats.snapshots,
+        "migrate_cached_sockets": engine.migrations.sockets(),
+        "slave_expires_tracked_keys": engine.own_expires.len(),
+        "active_defrag_hits": 0,
+        "active_defrag_misses": 0,
+        "active_defrag_key_hits": 0,
+        "active_defrag_key_misses": 0,
+        "total_active_defrag_time": 0,
+        "current_active_defrag_time": 0,
+        "tracking_total_keys": 0,
+        "tracking_total_items": 0,
+        "tracking_total_prefixes": 0,
+        "unexpected_error_replies": stats.unexpected_error_replies,
+        "total_error_replies": stats.errors.total(),
+        "dump_payload_sanitizations": stats.dump_payload_sanitizations,
+        "total_reads_processed": stats.reads_processed,
+        "total_writes_processed": stats.writes_processed,
+        "io_threaded_reads_processed": 0,
+        "io_threaded_writes_processed": 0,
+        "client_query_buffer_limit_disconnections": stats.client_query_buffer_limit_disconnections,
+        "client_output_buffer_limit_disconnections": stats.client_output_buffer_limit_disconnections,
+        "reply_buffer_shrinks": stats.reply_buffer_shrinks,
+        "reply_buffer_expands": stats.reply_buffer_expands,
+        "eventloop_cycles": stats.eventloop_cycles,
+        "eventloop_duration_sum": stats.eventloop_ns / 1000,
+        "eventloop_duration_cmd_sum": stats.eventloop_command_ns / 1000,
+        "instantaneous_eventloop_cycles_per_sec": rates.cycles.mean(),
+        "instantaneous_eventloop_duration_usec": rates.cycle_ns.mean() / 1000,
+        "acl_access_denied_auth": stats.acl_access_denied_auth,
+        "acl_access_denied_cmd": stats.acl_access_denied_cmd,
+        "acl_access_denied_key": stats.acl_access_denied_key,
+        "acl_access_denied_channel": stats.acl_access_denied_channel,
     }
-    field(
-        out,
-        "unexpected_error_replies",
-        stats.unexpected_error_replies,
-    );
-    field(out, "total_error_replies", stats.errors.total());
-    field(
-        out,
-        "dump_payload_sanitizations",
-        stats.dump_payload_sanitizations,
-    );
-    field(out, "total_reads_processed", stats.reads_processed);
-    field(out, "total_writes_processed", stats.writes_processed);
-    field(out, "io_threaded_reads_processed", 0);
-    field(out, "io_threaded_writes_processed", 0);
-    field(
-        out,
-        "client_query_buffer_limit_disconnections",
-        stats.client_query_buffer_limit_disconnections,
-    );
-    field(
-        out,
-        "client_output_buffer_limit_disconnections",
-        stats.client_output_buffer_limit_disconnections,
-    );
-    field(out, "reply_buffer_shrinks", stats.reply_buffer_shrinks);
-    field(out, "reply_buffer_expands", stats.reply_buffer_expands);
-    field(out, "eventloop_cycles", stats.eventloop_cycles);
-    field(out, "eventloop_duration_sum", stats.eventloop_ns / 1000);
-    field(
-        out,
-        "eventloop_duration_cmd_sum",
-        stats.eventloop_command_ns / 1000,
-    );
-    field(
-        out,
-        "instantaneous_eventloop_cycles_per_sec",
-        rates.cycles.mean(),
-    );
-    field(
-        out,
-        "instantaneous_eventloop_duration_usec",
-        rates.cycle_ns.mean() / 1000,
-    );
-    field(out, "acl_access_denied_auth", stats.acl_access_denied_auth);
-    field(out, "acl_access_denied_cmd", stats.acl_access_denied_cmd);
-    field(out, "acl_access_denied_key", stats.acl_access_denied_key);
-    field(
-        out,
-        "acl_access_denied_channel",
-        stats.acl_access_denied_channel,
-    );
 }
 
 /// Values by size; sizes from 1024 on with a unit.
@@ -580,18 +431,12 @@ fn keysizes(ctx: &mut Context<'_>, out: &mut String) {
 
 fn debug(ctx: &mut Context<'_>, out: &mut String) {
     let stats = &ctx.engine.stats;
-    field(out, "eventloop_duration_aof_sum", 0);
-    field(
-        out,
-        "eventloop_duration_cron_sum",
-        stats.eventloop_cron_ns / 1000,
-    );
-    field(out, "eventloop_duration_max", stats.eventloop_ns_max / 1000);
-    field(
-        out,
-        "eventloop_cmd_per_cycle_max",
-        stats.eventloop_commands_max,
-    );
+    fields! { out;
+        "eventloop_duration_aof_sum": 0,
+        "eventloop_duration_cron_sum": stats.eventloop_cron_ns / 1000,
+        "eventloop_duration_max": stats.eventloop_ns_max / 1000,
+        "eventloop_cmd_per_cycle_max": stats.eventloop_commands_max,
+    }
 }
 
 fn replication(ctx: &mut Context<'_>, out: &mut String) {

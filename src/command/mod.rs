@@ -32,6 +32,7 @@ pub mod introspection;
 mod lcs;
 mod list;
 mod list_move;
+mod memory;
 mod migrate;
 pub mod monitoring;
 mod object;
@@ -69,6 +70,7 @@ pub const FAMILIES: &[&[Command]] = &[
     hyperloglog::COMMANDS,
     info::COMMANDS,
     introspection::COMMANDS,
+    memory::COMMANDS,
     replication::COMMANDS,
     monitoring::COMMANDS,
     connection::COMMANDS,
@@ -98,3 +100,9 @@ pub const FAMILIES: &[&[Command]] = &[
     zset_pop::COMMANDS,
     zset_range::COMMANDS,
 ];
+
+/// The handler of a command that is only a container, which is never reached: a container needs a subcommand, and an
+/// unknown one is answered by the look-up.
+fn container(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
+    Err(ctx.wrong_arity())
+}

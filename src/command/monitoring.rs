@@ -102,10 +102,6 @@ pub const COMMANDS: &[Command] = &[
         .syntax("[VERSION version]"),
 ];
 
-fn container(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
-    Err(ctx.wrong_arity())
-}
-
 /// SLOWLOG GET [count]. Reply: the newest entries; all with -1, ten without a count.
 fn slowlog_get(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     if args.left() > 1 {

@@ -14,7 +14,7 @@ const LOOK: Command = Command::new("", 3, encoding)
     .tips(&["nondeterministic_output"]);
 
 /// The family's rows.
-pub const COMMANDS: &[Command] = &[Command::new("object", -2, help)
+pub const COMMANDS: &[Command] = &[Command::new("object", -2, container)
     .doc(
         Group::Generic,
         "2.2.3",

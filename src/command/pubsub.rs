@@ -306,11 +306,6 @@ fn spublish(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandErr
     Ok(())
 }
 
-/// Never reached: a container needs a subcommand, and an unknown one is answered by the look-up.
-fn container(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError> {
-    Err(ctx.wrong_arity())
-}
-
 /// PUBSUB CHANNELS [pattern]. Reply: the channels that have subscribers, in order of the first subscription. Errors:
 /// more than one pattern. O(channels).
 fn channels(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {

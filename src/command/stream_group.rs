@@ -18,7 +18,7 @@ use crate::types::{Kind, Stream, StreamId, StreamMut};
 
 /// The family's rows.
 pub const COMMANDS: &[Command] = &[
-    Command::new("xgroup", -2, help)
+    Command::new("xgroup", -2, container)
         .doc(
             Group::Stream,
             "5.0.0",

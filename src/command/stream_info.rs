@@ -9,7 +9,7 @@ use crate::types::stream::{Group as StreamGroup, Stream};
 use crate::types::{Kind, StreamId};
 
 /// The family's rows.
-pub const COMMANDS: &[Command] = &[Command::new("xinfo", -2, help)
+pub const COMMANDS: &[Command] = &[Command::new("xinfo", -2, container)
     .doc(
         Group::Stream,
         "5.0.0",

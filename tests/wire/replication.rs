@@ -1382,3 +1382,62 @@ fn due_keys_that_the_primary_has_not_deleted_are_none() {
         }
     }
 }
+
+#[test]
+fn memory_stats_are_those_of_info() {
+    let (source, replica) = (start(), start());
+    follow(&replica, &source);
+    let mut client = source.client();
+    client.text("SET a 1");
+    client.text("MULTI");
+    client.text("INFO memory");
+    client.text("MEMORY STATS");
+    let Value::Array(replies) = client.value("EXEC") else {
+        panic!("EXEC gave no array")
+    };
+    let info = replies[0].to_string();
+    let told = |field: &str| -> i64 {
+        let value = info
+            .lines()
+            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        value.unwrap().trim().parse().unwrap()
+    };
+    let Value::Array(stats) = &replies[1] else {
+        panic!("MEMORY STATS gave no array")
+    };
+    let names: Vec<String> = stats.iter().step_by(2).map(Value::to_string).collect();
+    let figure = |name: &str| {
+        let at = names.iter().position(|known| known == name).unwrap();
+        match stats[2 * at + 1] {
+            Value::Int(figure) => figure,
+            ref other => panic!("{name} is {other:?}"),
+        }
+    };
+    let pairs = [
+        ("clients.slaves", "mem_clients_slaves"),
+        ("replication.backlog", "mem_replication_backlog"),
+        ("startup.allocated", "used_memory_startup"),
+    ];
+    for (name, field) in pairs {
+        assert_eq!(figure(name), told(field), "{name}");
+        assert!(figure(name) > 0, "{name}");
+    }
+    let parts = [
+        "startup.allocated",
+        "replication.backlog",
+        "clients.slaves",
+        "clients.normal",
+        "overhead.db.hashtable.lut",
+    ];
+    let parts: i64 = parts.iter().map(|name| figure(name)).sum();
+    assert_eq!(parts, figure("overhead.total"));
+    if let Some(program) = Peer::Redis8.find() {
+        let peer = Server::start_program(&program, &[]);
+        peer.client().text("SET a 1");
+        let Value::Array(theirs) = peer.client().value("MEMORY STATS") else {
+            panic!("MEMORY STATS gave no array")
+        };
+        let theirs: Vec<String> = theirs.iter().step_by(2).map(Value::to_string).collect();
+        assert_eq!(names, theirs);
+    }
+}
