@@ -5,6 +5,8 @@
 //! verbose, `*` notice, `#` warning. In code: `log::warn!` is warning, `log::info!` notice,
 //! `log::debug!` verbose, `log::trace!` debug.
 //!
+//! What a signal's handler says in Redis has another head: `pid:signal-handler (unix-seconds) text`.
+//!
 //! A log file is opened for every line, so that it can be moved away or removed at any time.
 
 use std::io::{self, Write};
@@ -32,6 +34,9 @@ static FILE: Mutex<Option<PathBuf>> = Mutex::new(None);
 static SYSLOG: AtomicBool = AtomicBool::new(false);
 static INSTALLED: OnceLock<()> = OnceLock::new();
 
+/// The target of lines that have the head of a signal's handler. They do not go to syslog.
+pub const SIGNAL_HANDLER: &str = "redoxide::signal-handler";
+
 /// Installs the logger, or changes the level and file of the one installed.
 pub fn configure(level: LogLevel, file: &Path) {
     INSTALLED.get_or_init(|| {
@@ -44,6 +49,10 @@ pub fn configure(level: LogLevel, file: &Path) {
                 // What crates of others say about themselves is not the server's log.
                 if !target.starts_with("redoxide") && record.level() > log::Level::Warn {
                     return Ok(());
+                }
+                if target == SIGNAL_HANDLER {
+                    let (pid, seconds) = (std::process::id(), clock::unix_ms() / 1000);
+                    return writeln!(line, "{pid}:signal-handler ({seconds}) {}", record.args());
                 }
                 if SYSLOG.load(Ordering::Relaxed) {
                     syslog::write(priority(record.level()), &record.args().to_string());

@@ -11,6 +11,7 @@
 
 use std::io::ErrorKind;
 use std::net::ToSocketAddrs;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,12 +20,12 @@ use mio::event::Source;
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use super::helper::Helper;
 use super::host::OsHost;
 use super::jobs::{Jobs, News};
 use super::listen;
+use super::logging::SIGNAL_HANDLER;
 use super::resolve::Resolver;
 use super::startup::{self, Prepared};
 use super::sync::{Chunk, Transfer};
@@ -377,7 +378,9 @@ impl Shell {
             };
             match self.machine.engine.is_loading() {
                 true => log::warn!("Received shutdown signal during loading, scheduling shutdown."),
-                false => log::warn!("Received {name} scheduling shutdown..."),
+                false => {
+                    log::warn!(target: SIGNAL_HANDLER, "Received {name} scheduling shutdown...")
+                }
             }
             self.machine.stop(stop == Stop::Interrupt, &mut self.host);
             self.stopping = true;

@@ -47,7 +47,13 @@ fn an_interrupt_insists_on_a_shutdown_that_a_signal_asked_for() {
         assert_eq!(server.client().text("PING"), "PONG");
         server.signal("INT");
         assert_eq!(server.wait_for_exit(), Some(1));
-        assert!(server.log().ends_with(INSISTS), "{}", server.log());
+        let log = server.log();
+        assert!(log.ends_with(INSISTS), "{log}");
+        // SIGTERM or SIGINT, SIGTERM, and the insisting.
+        let handlers = log
+            .lines()
+            .filter(|line| line.contains(":signal-handler ("));
+        assert_eq!(handlers.count(), 3, "{log}");
     }
 }
 
