@@ -162,10 +162,14 @@ impl Cell {
         }
     }
 
-    /// The cell so many to the east and north, round the earth.
+    /// The cell so many to the east and north, round the earth. A coordinate that does not move may lie beyond the last
+    /// cell, where that of a place on the edge does.
     fn moved(self, east: i32, north: i32) -> Cell {
         let mask = (1_u32 << self.step) - 1;
-        let index = |bits: u64, by: i32| gather(bits).wrapping_add_signed(by) & mask;
+        let index = |bits: u64, by: i32| match by {
+            0 => gather(bits),
+            by => gather(bits).wrapping_add_signed(by) & mask,
+        };
         let (longitude, latitude) = (index(self.bits >> 1, east), index(self.bits, north));
         Cell {
             bits: spread(latitude) | spread(longitude) << 1,

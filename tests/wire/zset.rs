@@ -372,6 +372,8 @@ fn degrees(prng: &mut Prng, max: u64) -> Vec<u8> {
     match prng.below(40) {
         0 => pick(prng, &["abc", "", "200", "-90", "nan"]),
         1 => pick(prng, &["0", "-0"]),
+        2 | 3 if max == 180 => pick(prng, &["180", "-180", "179.9999999"]),
+        2 | 3 => pick(prng, &["85.05112878", "-85.05112878"]),
         _ => {
             let millis = prng.below(2000 * max) as f64 / 1000.0;
             format!("{}", millis - max as f64).into_bytes()
@@ -379,10 +381,8 @@ fn degrees(prng: &mut Prng, max: u64) -> Vec<u8> {
     }
 }
 
-/// Far enough from the poles and from the meridian of 180 degrees: searches across that meridian find places here that
-/// Redis misses.
 fn coordinates(prng: &mut Prng) -> Words {
-    vec![degrees(prng, 120), degrees(prng, 60)]
+    vec![degrees(prng, 180), degrees(prng, 85)]
 }
 
 fn radius(prng: &mut Prng) -> Vec<u8> {
