@@ -179,7 +179,9 @@ fn table(keys: usize, value_bytes: usize) {
     let clock = timed("SCAN");
     let (mut cursor, mut seen) = (0, 0);
     loop {
-        cursor = table.scan(cursor, |entry| seen += black_box(entry.key()).len() / 16);
+        cursor = table.scan(cursor, usize::MAX, |entry| {
+            seen += black_box(entry.key()).len() / 16
+        });
         if cursor == 0 {
             break;
         }

@@ -195,7 +195,7 @@ fn keys(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
     loop {
         found.clear();
         let mut ends: Vec<usize> = Vec::new();
-        cursor = ctx.engine.keyspace.scan(db, cursor, |entry| {
+        cursor = ctx.engine.keyspace.scan(db, cursor, usize::MAX, |entry| {
             let key = entry.key();
             if (everything || glob::matches(pattern, key, false)) && !is_hidden(ctx, entry) {
                 found.extend_from_slice(key);
@@ -253,7 +253,7 @@ fn randomkey(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError
 
 /// SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]
 /// Reply: the next cursor (0 at the end) and an array of keys. A key that is there from the first call to the last
-/// is returned, and twice only when the table has shrunk meanwhile. Errors: invalid cursor, syntax error, not an
+/// is returned, and none twice. Errors: invalid cursor, syntax error, not an
 /// integer. Due keys that are met are deleted. O(count).
 fn scan(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let mut cursor = scan::cursor(args)?;
@@ -263,7 +263,8 @@ fn scan(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> 
     // As many as asked for, but bounded work when few places are filled.
     let mut steps = options.count.saturating_mul(10);
     loop {
-        cursor = ctx.engine.keyspace.scan(db, cursor, |entry| {
+        let left = options.count - visited;
+        cursor = ctx.engine.keyspace.scan(db, cursor, left, |entry| {
             visited += 1;
             if is_hidden(ctx, entry) {
                 due.push(entry.key());

@@ -139,7 +139,8 @@ impl<'a> Page<'a> {
         let mut visited = 0;
         let mut steps = self.options.count.saturating_mul(STEPS_PER_ELEMENT);
         loop {
-            cursor = table.scan(cursor, |entry| {
+            let left = self.options.count - visited;
+            cursor = table.scan(cursor, left, |entry| {
                 visited += 1;
                 visit(self, entry);
             });

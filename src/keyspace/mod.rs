@@ -203,10 +203,13 @@ impl Keyspace {
         self.len(db) == 0
     }
 
-    /// Visits some entries from `cursor` on (start with 0) and returns where to go on; 0 is the end.
-    /// What is there from start to end is visited. Cursors are below 2^48.
-    pub fn scan(&self, db: usize, cursor: u64, visitor: impl FnMut(&Entry)) -> u64 {
-        self.databases[db].entries.table.scan(cursor, visitor)
+    /// Visits some entries from `cursor` on (start with 0), about `count` at most, and returns where to go on; 0 is the
+    /// end. What is there from start to end is visited, and nothing twice. Cursors are below 2^48.
+    pub fn scan(&self, db: usize, cursor: u64, count: usize, visitor: impl FnMut(&Entry)) -> u64 {
+        self.databases[db]
+            .entries
+            .table
+            .scan(cursor, count, visitor)
     }
 
     /// Visits all entries.

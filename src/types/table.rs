@@ -76,7 +76,7 @@ pub(super) fn memory_bytes(table: &CowTable<Entry>) -> usize {
     let (mut bytes, mut count) = (0, 0);
     let mut cursor = 0;
     while count < SAMPLE {
-        cursor = table.scan(cursor, |entry| {
+        cursor = table.scan(cursor, usize::MAX, |entry| {
             bytes += entry.memory_bytes();
             count += 1;
         });

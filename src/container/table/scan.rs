@@ -1,8 +1,7 @@
 //! Scan cursors and uniform random entries.
 //!
 //! A scan walks the hash prefixes upwards: its position is a prefix of 48 bits, so what was there from
-//! start to end is visited whatever splits or merges meanwhile, growth never repeats an entry, and a
-//! merge may. The cursor that clients see is a keyed permutation of the position: positions are
+//! start to end is visited, and nothing twice, whatever splits or merges meanwhile. The cursor that clients see is a keyed permutation of the position: positions are
 //! prefixes of stored keys' hashes, and a client that could read them could aim for one segment.
 #![allow(unsafe_code)]
 
@@ -13,6 +12,7 @@ use crate::container::entry::Entry;
 
 /// Cursors are below 2^48: clients keep them in doubles.
 pub const CURSOR_BITS: u32 = 48;
+const BITS_BELOW: u32 = 64 - CURSOR_BITS;
 const CURSOR_MASK: u64 = (1 << CURSOR_BITS) - 1;
 const HALF_BITS: u32 = CURSOR_BITS / 2;
 const HALF_MASK: u64 = (1 << HALF_BITS) - 1;
@@ -23,18 +23,38 @@ const RANDOM_TRIES: usize = 4096;
 const _: () = assert!(DEPTH_MAX <= CURSOR_BITS);
 
 impl<E: Entry> CowTable<E> {
-    /// Visits one segment's entries; returns the cursor to go on with, 0 at the end. Start with 0.
-    /// Any number is a valid cursor.
-    pub fn scan(&self, cursor: u64, mut visitor: impl FnMut(&E)) -> u64 {
+    /// Visits up to `count` entries of one segment, more only if they share a position; returns the cursor to go on
+    /// with, 0 at the end. Start with 0. Any number is a valid cursor. O(entries of a segment).
+    pub fn scan(&self, cursor: u64, count: usize, mut visitor: impl FnMut(&E)) -> u64 {
         let position = if cursor == 0 {
             0
         } else {
             self.position_of(cursor & CURSOR_MASK)
         };
-        let hash = position << (64 - CURSOR_BITS);
-        self.root.visit(hash, &mut visitor);
+        let hash = position << BITS_BELOW;
+        let segment = self.root.segment(hash);
+        let begins_here = hash << segment.depth() == 0;
+        if begins_here && segment.next().is_none() && segment.count() <= count {
+            self.root.visit(hash, &mut visitor);
+        } else {
+            let mut entries = Vec::with_capacity(SLOTS);
+            self.root.visit(hash, &mut |entry: &E| {
+                let at = entry.hash(&self.hasher) >> BITS_BELOW;
+                if at >= position {
+                    entries.push((at, entry));
+                }
+            });
+            entries.sort_unstable_by_key(|(at, _)| *at);
+            let last = entries.get(count.max(1) - 1).map(|(at, _)| *at);
+            for (at, entry) in entries {
+                match last.filter(|last| at > *last) {
+                    Some(last) => return self.cursor_of(last + 1),
+                    None => visitor(entry),
+                }
+            }
+        }
         match self.root.after(hash) {
-            Some(next) => self.cursor_of(next >> (64 - CURSOR_BITS)),
+            Some(next) => self.cursor_of(next >> BITS_BELOW),
             None => 0,
         }
     }

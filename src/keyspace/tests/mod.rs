@@ -372,7 +372,7 @@ fn scans_find_what_stays() {
     let mut prng = Prng::new(1);
     let (mut cursor, mut seen) = (0, std::collections::HashSet::new());
     loop {
-        cursor = keyspace.scan(0, cursor, |entry| {
+        cursor = keyspace.scan(0, cursor, usize::MAX, |entry| {
             seen.insert(entry.key().to_vec());
         });
         assert!(cursor < 1 << 48);
