@@ -12,13 +12,13 @@ use crate::keyspace::{Key, Ttl};
 
 /// By how much: what follows BYINT or BYFLOAT.
 #[derive(Clone, Copy)]
-enum Increment<'a> {
+enum Increment {
     Int(i64),
-    Float(&'a [u8]),
+    Float(LongDouble),
 }
 
 struct Options<'a> {
-    increment: Increment<'a>,
+    increment: Increment,
     lower: Option<&'a [u8]>,
     upper: Option<&'a [u8]>,
     saturate: bool,
@@ -42,18 +42,18 @@ impl<'a> Options<'a> {
         };
         while !args.is_empty() {
             if increment.is_none() && args.take("byint") {
-                increment = Some(Increment::Int(args.int()?));
+                increment = Some(Increment::Int(int("Increment", args.bytes()?)?));
             } else if increment.is_none() && args.take("byfloat") {
-                increment = Some(Increment::Float(args.bytes()?));
+                increment = Some(Increment::Float(float("Increment", args.bytes()?)?));
             } else if options.lower.is_none() && args.take("lbound") {
                 options.lower = Some(args.bytes()?);
             } else if options.upper.is_none() && args.take("ubound") {
                 options.upper = Some(args.bytes()?);
-            } else if args.take("saturate") {
+            } else if !options.saturate && args.take("saturate") {
                 options.saturate = true;
-            } else if args.take("enx") {
+            } else if !options.only_new && args.take("enx") {
                 options.only_new = true;
-            } else if options.deadline.is_none() && args.take("persist") {
+            } else if !options.persist && options.deadline.is_none() && args.take("persist") {
                 options.persist = true;
             } else if !options.persist {
                 Deadline::take(args, &mut options.deadline)?;
@@ -61,17 +61,31 @@ impl<'a> Options<'a> {
                 return Err(CommandError::Syntax);
             }
         }
-        if options.only_new && options.deadline.is_none() {
+        if options.only_new && options.persist {
             return Err(CommandError::Syntax);
+        }
+        if options.only_new && options.deadline.is_none() {
+            return Err(CommandError::text("ERR ENX flag requires an expiration"));
         }
         options.increment = increment.unwrap_or(options.increment);
         Ok(options)
     }
 }
 
-const BOUNDS_CROSS: CommandError =
-    CommandError::text("ERR LBOUND must be less than or equal to UBOUND");
+const BOUNDS_CROSS: CommandError = CommandError::text("ERR LBOUND can't be greater than UBOUND");
 const NOT_FINITE: CommandError = CommandError::text("ERR increment would produce NaN or Infinity");
+
+/// An integer that `name` says. Errors: it is none.
+fn int(name: &str, text: &[u8]) -> Result<i64, CommandError> {
+    let error = || format!("ERR {name} is not an integer or out of range");
+    num::parse_i64(text).ok_or_else(|| CommandError::Text(error().into()))
+}
+
+/// A number that `name` says. Errors: it is none.
+fn float(name: &str, text: &[u8]) -> Result<LongDouble, CommandError> {
+    let error = || format!("ERR {name} is not a valid float");
+    LongDouble::parse(text).ok_or_else(|| CommandError::Text(error().into()))
+}
 
 /// What an increment comes to.
 struct Outcome<T> {
@@ -98,13 +112,13 @@ pub(super) fn increx(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), C
     match options.increment {
         Increment::Int(by) => {
             let outcome = add_int(ctx, key, by, &options)?;
-            if outcome.stored {
+            let ttl = ttl_after(ctx, key, &options, at);
+            if outcome.stored && !ends(ctx, key, ttl) {
                 let mut digits = itoa::Buffer::new();
                 let text = digits.format(outcome.value).as_bytes();
-                let ttl = ttl_after(ctx, key, &options, at);
                 let db = ctx.client.db;
                 let is_new = ctx.engine.keyspace.set_int(db, key, outcome.value, ttl);
-                report(ctx, key, text, &options, at, ttl, is_new);
+                report(ctx, key, text, &options, ttl, is_new);
             }
             let reply = ctx.reply();
             reply.array(2);
@@ -116,11 +130,11 @@ pub(super) fn increx(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), C
             let (mut value, mut added) = (Vec::new(), Vec::new());
             outcome.value.push(&mut value);
             outcome.added.push(&mut added);
-            if outcome.stored {
-                let ttl = ttl_after(ctx, key, &options, at);
+            let ttl = ttl_after(ctx, key, &options, at);
+            if outcome.stored && !ends(ctx, key, ttl) {
                 let db = ctx.client.db;
                 let is_new = ctx.engine.keyspace.set_text(db, key, &value, ttl);
-                report(ctx, key, &value, &options, at, ttl, is_new);
+                report(ctx, key, &value, &options, ttl, is_new);
             }
             let reply = ctx.reply();
             reply.array(2);
@@ -137,14 +151,12 @@ fn add_int(
     by: i64,
     options: &Options<'_>,
 ) -> Result<Outcome<i64>, CommandError> {
-    let bound = |text: Option<&[u8]>, default| match text {
-        Some(text) => num::parse_i64(text).ok_or(CommandError::NotInteger),
+    let bound = |name, text: Option<&[u8]>, default| match text {
+        Some(text) => int(name, text),
         None => Ok(default),
     };
-    let (lower, upper) = (
-        bound(options.lower, i64::MIN)?,
-        bound(options.upper, i64::MAX)?,
-    );
+    let lower = bound("LBOUND", options.lower, i64::MIN)?;
+    let upper = bound("UBOUND", options.upper, i64::MAX)?;
     if lower > upper {
         return Err(BOUNDS_CROSS);
     }
@@ -172,18 +184,15 @@ fn add_int(
 fn add_float(
     ctx: &mut Context<'_>,
     key: Key<'_>,
-    by: &[u8],
+    by: LongDouble,
     options: &Options<'_>,
 ) -> Result<Outcome<LongDouble>, CommandError> {
-    let bound = |text: Option<&[u8]>, default| match text {
-        Some(text) => LongDouble::parse(text).ok_or(CommandError::NotFloat),
+    let bound = |name, text: Option<&[u8]>, default| match text {
+        Some(text) => float(name, text),
         None => Ok(default),
     };
-    let by = LongDouble::parse(by).ok_or(CommandError::NotFloat)?;
-    let (lower, upper) = (
-        bound(options.lower, -LongDouble::MAX)?,
-        bound(options.upper, LongDouble::MAX)?,
-    );
+    let lower = bound("LBOUND", options.lower, -LongDouble::MAX)?;
+    let upper = bound("UBOUND", options.upper, LongDouble::MAX)?;
     if upper.is_below(lower) {
         return Err(BOUNDS_CROSS);
     }
@@ -237,13 +246,21 @@ fn ttl_after(ctx: &Context<'_>, key: Key<'_>, options: &Options<'_>, at: Option<
     }
 }
 
+/// Whether the key ends by a deadline that is past, instead of getting the new value.
+fn ends(ctx: &mut Context<'_>, key: Key<'_>, ttl: Ttl) -> bool {
+    let ends = matches!(ttl, Ttl::At(at) if ctx.is_past(at));
+    if ends && ctx.write(key).is_some() {
+        expire::delete_past(ctx, key);
+    }
+    ends
+}
+
 /// After the new value was stored with this deadline.
 fn report(
     ctx: &mut Context<'_>,
     key: Key<'_>,
     text: &[u8],
     options: &Options<'_>,
-    at: Option<UnixMs>,
     ttl: Ttl,
     is_new: bool,
 ) {
@@ -256,21 +273,20 @@ fn report(
         Increment::Float(_) => "incrbyfloat",
     };
     ctx.changed(key.bytes, EventClass::String, event);
-    match (ttl, at) {
-        (Ttl::At(_), Some(at)) if ctx.is_past(at) => expire::delete_past(ctx, key),
-        (Ttl::At(_), Some(at)) => {
+    match ttl {
+        Ttl::At(at) => {
             ctx.engine
                 .notify(EventClass::Generic, "expire", key.bytes, db);
             let mut digits = itoa::Buffer::new();
             let at = digits.format(at).as_bytes();
             ctx.replicate_as(&[b"SET", key.bytes, text, b"PXAT", at]);
         }
-        (Ttl::None, _) => {
+        Ttl::None => {
             ctx.engine
                 .notify(EventClass::Generic, "persist", key.bytes, db);
             ctx.replicate_as(&[b"SET", key.bytes, text]);
         }
-        (Ttl::Keep | Ttl::At(_), _) => {
+        Ttl::Keep => {
             ctx.replicate_as(&[b"SET", key.bytes, text, b"KEEPTTL"]);
         }
     }

@@ -97,7 +97,7 @@ fn increx() {
             ),
             (
                 "INCREX k LBOUND 2 UBOUND 1",
-                "(error) ERR LBOUND must be less than or equal to UBOUND",
+                "(error) ERR LBOUND can't be greater than UBOUND",
             ),
             ("INCREX none UBOUND 0", "[0, 0]"),
             ("EXISTS none", "0"),
@@ -114,7 +114,28 @@ fn increx() {
                 "(error) ERR increment would produce NaN or Infinity",
             ),
             ("INCREX f BYFLOAT 1 BYINT 1", "(error) ERR syntax error"),
-            ("INCREX f ENX", "(error) ERR syntax error"),
+            (
+                "INCREX f ENX",
+                "(error) ERR ENX flag requires an expiration",
+            ),
+            ("INCREX f ENX PERSIST", "(error) ERR syntax error"),
+            ("INCREX f ENX ENX EX 1", "(error) ERR syntax error"),
+            (
+                "INCREX f BYINT 1.5",
+                "(error) ERR Increment is not an integer or out of range",
+            ),
+            (
+                "INCREX f BYFLOAT abc",
+                "(error) ERR Increment is not a valid float",
+            ),
+            (
+                "INCREX k LBOUND 1.5",
+                "(error) ERR LBOUND is not an integer or out of range",
+            ),
+            (
+                "INCREX f BYFLOAT 1 UBOUND abc",
+                "(error) ERR UBOUND is not a valid float",
+            ),
             ("INCREX f BYFLOAT 1 EXAT 1", "[3.5, 1]"),
             ("EXISTS f", "0"),
         ],
