@@ -198,6 +198,8 @@ impl ScoreBound {
             [b'(', rest @ ..] => (true, rest),
             _ => (false, text),
         };
+        // As strtod reads it: what follows a NUL does not count.
+        let number = number.split(|byte| *byte == 0).next().unwrap_or_default();
         let text = std::str::from_utf8(number).ok();
         let value = match number.is_empty() {
             true => Some(0.0),

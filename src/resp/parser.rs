@@ -421,17 +421,16 @@ impl Parser {
             Some(index) if unseen.get(index) == Some(&b'\n') => self.scanned + index,
             found => {
                 self.scanned += found.unwrap_or(unseen.len());
-                if command.len() > limits.line_bytes_max {
+                if without_return(command).len() > limits.line_bytes_max {
                     return Err(ProtocolError::InlineTooBig);
                 }
                 return Ok(None);
             }
         };
-        if newline > limits.line_bytes_max {
+        let line = without_return(command.get(..newline).unwrap_or_default());
+        if line.len() > limits.line_bytes_max {
             return Err(ProtocolError::InlineTooBig);
         }
-        let line = command.get(..newline).unwrap_or_default();
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
         if args.is_empty() {
             self.decoded.clear();
             self.decoded.shrink_to(KEPT_CAPACITY_MAX);
@@ -465,6 +464,11 @@ impl Parser {
         self.reset();
         Ok(Some(start + newline + 1))
     }
+}
+
+/// A line without the `\r` of its end.
+fn without_return(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 /// The length in a bulk's line (`$…` without its end).
