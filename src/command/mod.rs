@@ -34,6 +34,7 @@ mod list;
 mod list_move;
 mod memory;
 mod migrate;
+mod module;
 pub mod monitoring;
 mod object;
 pub mod persistence;
@@ -84,6 +85,7 @@ pub const FAMILIES: &[&[Command]] = &[
     list::COMMANDS,
     list_move::COMMANDS,
     migrate::COMMANDS,
+    module::COMMANDS,
     object::COMMANDS,
     persistence::COMMANDS,
     pubsub::COMMANDS,

@@ -59,7 +59,7 @@ pub const NO_ASYNC_LOADING: u32 = 1 << 21;
 pub const TOUCHES_ARBITRARY_KEYS: u32 = 1 << 22;
 /// Handled by the dispatcher at once inside MULTI instead of being queued.
 pub const RUNS_IN_MULTI: u32 = 1 << 23;
-/// Needs enable-debug-command (DEBUG); not shown by COMMAND INFO.
+/// Needs enable-debug-command (DEBUG) or enable-module-command (subcommands of MODULE); not shown by COMMAND INFO.
 pub const PROTECTED: u32 = 1 << 24;
 
 /// For internal use; not shown by COMMAND INFO but by COMMAND DOCS.

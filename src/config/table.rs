@@ -167,7 +167,7 @@ directives! {
     disable_thp: bool = true, "disable-thp", Any, IMMUTABLE, Works;
     dynamic_hz: bool = true, "dynamic-hz", Any, 0, StoredOnly;
     enable_debug_command: Permit = Permit::No, "enable-debug-command", Any, IMMUTABLE, Works;
-    enable_module_command: Permit = Permit::No, "enable-module-command", Any, IMMUTABLE, StoredOnly;
+    enable_module_command: Permit = Permit::No, "enable-module-command", Any, IMMUTABLE, Works;
     enable_protected_configs: Permit = Permit::No, "enable-protected-configs", Any, IMMUTABLE, Works;
     hash_max_listpack_entries: i64 = 512, "hash-max-listpack-entries" | "hash-max-ziplist-entries", Range(0, i64::MAX), 0, Works;
     hash_max_listpack_value: i64 = 64, "hash-max-listpack-value" | "hash-max-ziplist-value", Memory(0, i64::MAX), 0, Works;

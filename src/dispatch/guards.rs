@@ -106,20 +106,34 @@ fn protected_command(
     client: &Client,
     entry: &'static Registered,
 ) -> Result<(), CommandError> {
-    if !entry.command.is(PROTECTED) || entry.parent.is_some() {
+    match entry.command.is(PROTECTED) {
+        true => permitted(engine, client, entry),
+        false => Ok(()),
+    }
+}
+
+/// DEBUG needs `enable-debug-command`, what changes modules `enable-module-command`.
+#[cold]
+fn permitted(
+    engine: &Engine,
+    client: &Client,
+    entry: &'static Registered,
+) -> Result<(), CommandError> {
+    let config = &engine.config;
+    let (permit, what) = match entry.parent {
+        None => (config.enable_debug_command, "DEBUG"),
+        Some(_) => (config.enable_module_command, "MODULE"),
+    };
+    if permit.allows(client.is(ClientFlags::LOCAL)) {
         return Ok(());
     }
-    let allowed = engine
-        .config
-        .enable_debug_command
-        .allows(client.is(ClientFlags::LOCAL));
-    if allowed {
-        return Ok(());
-    }
-    Err(CommandError::text(
-        "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from \
-         a local connection, otherwise you need to set this option in the configuration file, and then restart the \
-         server.",
+    let option = format!("enable-{}-command", what.to_ascii_lowercase());
+    Err(CommandError::Text(
+        format!(
+            "ERR {what} command not allowed. If the {option} option is set to \"local\", you can run it from a local \
+             connection, otherwise you need to set this option in the configuration file, and then restart the server."
+        )
+        .into(),
     ))
 }
 

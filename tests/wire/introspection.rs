@@ -351,3 +351,34 @@ fn cluster_commands_say_that_it_is_disabled() {
         pair.same(line);
     }
 }
+
+#[test]
+fn there_are_no_modules() {
+    let closed = Server::start(&[]);
+    let mut client = closed.client();
+    assert_eq!(client.text("MODULE LIST"), "[]");
+    let refused = "(error) ERR MODULE command not allowed. If the enable-module-command option is set to \"local\", you \
+                   can run it from a local connection, otherwise you need to set this option in the configuration \
+                   file, and then restart the server.";
+    for line in [
+        "MODULE LOAD /m.so",
+        "MODULE LOADEX /m.so",
+        "MODULE UNLOAD m",
+    ] {
+        assert_eq!(client.text(line), refused);
+    }
+    client.text("MULTI");
+    assert_eq!(client.text("MODULE UNLOAD m"), refused);
+    assert!(client.text("EXEC").starts_with("(error) EXECABORT"));
+    let open = Server::start(&["--enable-module-command", "local"]);
+    let mut client = open.client();
+    assert_eq!(
+        client.text("MODULE LOAD /m.so"),
+        "(error) ERR Error loading the extension. Please check the server logs."
+    );
+    assert_eq!(
+        client.text("MODULE UNLOAD m"),
+        "(error) ERR Error unloading module: no such module with that name"
+    );
+    assert!(open.log().contains("Module /m.so failed to load"));
+}
