@@ -39,6 +39,11 @@ impl HashSeed {
         hasher.write(bytes);
         hasher.finish()
     }
+
+    /// The key that scrambles the cursors of scans: one a server, so that they last when its data is loaded anew.
+    pub fn cursor_key(&self) -> u64 {
+        self.hash(b"cursors")
+    }
 }
 
 #[cfg(test)]

@@ -252,9 +252,9 @@ fn randomkey(ctx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), CommandError
 }
 
 /// SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]
-/// Reply: the next cursor (0 at the end) and an array of keys. A key that is there from the first call to the last
-/// is returned, and none twice. Errors: invalid cursor, syntax error, not an
-/// integer. Due keys that are met are deleted. O(count).
+/// Reply: the next cursor (0 at the end) and an array of keys. A key that is there from the first call to the last is
+/// returned, and none twice. Errors: invalid cursor, syntax error, not an integer. Due keys that are met are deleted.
+/// O(count), and of what shares a segment with the last.
 fn scan(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), CommandError> {
     let mut cursor = scan::cursor(args)?;
     let options = ScanOptions::parse(args, Scanned::Keys)?;

@@ -263,7 +263,7 @@ fn memory(ctx: &mut Context<'_>, out: &mut String) {
         "maxmemory_human": human(maxmemory),
         "maxmemory_policy": engine.config.maxmemory_policy.word(),
         "allocator_frag_ratio": format_args!("{:.2}", ratio(facts.active, facts.allocated)),
-        "allocator_frag_bytes": excess(facts.active, facts.allocated),
+        "allocator_frag_bytes": facts.active.saturating_sub(facts.allocated),
         "allocator_rss_ratio": format_args!("{:.2}", ratio(facts.resident, facts.active)),
         "allocator_rss_bytes": excess(facts.resident, facts.active),
         "rss_overhead_ratio": format_args!("{:.2}", ratio(rss, facts.resident)),

@@ -120,9 +120,9 @@ fn permitted(
     entry: &'static Registered,
 ) -> Result<(), CommandError> {
     let config = &engine.config;
-    let (permit, what) = match entry.parent {
-        None => (config.enable_debug_command, "DEBUG"),
-        Some(_) => (config.enable_module_command, "MODULE"),
+    let (permit, what) = match entry.full_name.starts_with("module|") {
+        true => (config.enable_module_command, "MODULE"),
+        false => (config.enable_debug_command, "DEBUG"),
     };
     if permit.allows(client.is(ClientFlags::LOCAL)) {
         return Ok(());

@@ -35,6 +35,11 @@ const LOGGED_BYTES: usize = 128;
 /// Ranges that the buffer for them keeps room for: one command can have a million.
 const RANGES_KEPT_MAX: usize = 1 << 10;
 
+/// A client that runs nothing for now, or nothing more.
+const STOPPED: ClientFlags = ClientFlags::BLOCKED
+    .union(ClientFlags::CLOSE_AFTER_REPLY)
+    .union(ClientFlags::CLOSE_ASAP);
+
 /// One parsed command: where its ranges stand, where it ends, what it is.
 struct Parsed {
     first_range: usize,
@@ -193,9 +198,7 @@ impl Machine {
             let Some(mut client) = self.engine.clients.take(link) else {
                 continue;
             };
-            let stopped =
-                ClientFlags::BLOCKED | ClientFlags::CLOSE_AFTER_REPLY | ClientFlags::CLOSE_ASAP;
-            if !client.is(stopped) {
+            if !client.is(STOPPED) {
                 self.run_query(&mut client, host);
             }
             self.put_back(client);
@@ -302,6 +305,7 @@ impl Machine {
             batch.ranges.clear();
             batch.ranges.shrink_to(RANGES_KEPT_MAX);
         }
+        batch.decoded = Vec::new();
         self.batch = Some(batch);
         client.running_bytes = 0;
         running::CLIENT.clear();
@@ -343,9 +347,7 @@ impl Machine {
             if client.unsent() > OUTPUT_CHECKED_BYTES {
                 self.engine.check_output_limit(client);
             }
-            let stopped =
-                ClientFlags::BLOCKED | ClientFlags::CLOSE_AFTER_REPLY | ClientFlags::CLOSE_ASAP;
-            if client.is(stopped) || batch.admitted != client.is_admitted(&self.engine.config) {
+            if client.is(STOPPED) || batch.admitted != client.is_admitted(&self.engine.config) {
                 break;
             }
         }

@@ -167,10 +167,10 @@ pub(super) struct Database {
 const TIDY_UNITS: usize = 16;
 
 impl Database {
-    pub(super) fn new(domain: &Domain, seed: HashSeed, cursor_key: u64, now: UnixMs) -> Database {
+    pub(super) fn new(domain: &Domain, seed: HashSeed, now: UnixMs) -> Database {
         Database {
             entries: Entries {
-                table: CowTable::new(domain, seed, cursor_key),
+                table: CowTable::new(domain, seed, seed.cursor_key()),
             },
             indexes: Indexes::new(now),
             sizes: Sizes::default(),

@@ -25,7 +25,7 @@ use crate::base::hash::HashSeed;
 use crate::base::prng::Prng;
 use crate::base::time::UnixMs;
 use crate::container::{Domain, Lookup, Owned, Removed};
-use crate::types::body::{BodyMut, Counts, Seeds};
+use crate::types::body::{BodyMut, Counts};
 use crate::types::entry::BLOCK_BYTES_MAX;
 use crate::types::sizes::{Bin, Sizes};
 pub use crate::types::times::Ttl;
@@ -63,8 +63,6 @@ pub struct Keyspace {
     databases: Vec<Database>,
     domain: Domain,
     seed: HashSeed,
-    /// Draws the tables' cursor keys.
-    prng: Prng,
     /// The clock as `set_clock` or `maintain` last had it, for new indexes.
     now: UnixMs,
     /// The access word that new entries get.
@@ -81,15 +79,14 @@ impl Keyspace {
     /// `databases` empty databases; `seed` keys the hash. The clock stands at 0: call
     /// [`Keyspace::set_clock`] before the first deadline is stored.
     pub fn new(databases: usize, seed: u64) -> Keyspace {
-        let mut prng = Prng::new(seed);
-        Keyspace::empty(databases, HashSeed::new(prng.next_u64()), prng, 0)
+        let seed = HashSeed::new(Prng::new(seed).next_u64());
+        Keyspace::empty(databases, seed, 0)
     }
 
     /// An empty keyspace with the same number of databases and seed, its clock at `now`: to load into,
     /// then given to [`Keyspace::replace`].
     pub fn detached(&mut self, now: UnixMs) -> Keyspace {
-        let prng = Prng::new(self.prng.next_u64());
-        let mut keyspace = Keyspace::empty(self.count(), self.seed, prng, now);
+        let mut keyspace = Keyspace::empty(self.count(), self.seed, now);
         keyspace.access = self.access;
         keyspace.overwrites_access = self.overwrites_access;
         keyspace.pending = Arc::clone(&self.pending);
@@ -112,16 +109,15 @@ impl Keyspace {
         self.former.push(old.domain);
     }
 
-    fn empty(databases: usize, seed: HashSeed, mut prng: Prng, now: UnixMs) -> Keyspace {
+    fn empty(databases: usize, seed: HashSeed, now: UnixMs) -> Keyspace {
         let domain = Domain::new();
         let databases = (0..=databases)
-            .map(|_| Database::new(&domain, seed, prng.next_u64(), now))
+            .map(|_| Database::new(&domain, seed, now))
             .collect();
         Keyspace {
             databases,
             domain,
             seed,
-            prng,
             now,
             access: 0,
             overwrites_access: false,
@@ -203,8 +199,8 @@ impl Keyspace {
         self.len(db) == 0
     }
 
-    /// Visits some entries from `cursor` on (start with 0), about `count` at most, and returns where to go on; 0 is the
-    /// end. What is there from start to end is visited, and nothing twice. Cursors are below 2^48.
+    /// Visits up to `count` entries from `cursor` on (start with 0), more only if they share a position, and returns
+    /// where to go on; 0 is the end. What is there from start to end is visited, and nothing twice. Cursors are below 2^48.
     pub fn scan(&self, db: usize, cursor: u64, count: usize, visitor: impl FnMut(&Entry)) -> u64 {
         self.databases[db]
             .entries
@@ -437,16 +433,12 @@ impl Keyspace {
             .entries
             .table
             .find_mut(&mut self.domain, key.hash, |entry| entry.key() == key.bytes)?;
-        let seeds = Seeds {
-            hash: self.seed,
-            prng: &mut self.prng,
-        };
         let counts = Counts {
             hash: key.hash,
             sizes: &mut database.sizes,
             deadlines: &mut database.indexes,
         };
-        Some(BodyMut::new(slot, seeds, counts, false))
+        Some(BodyMut::new(slot, self.seed, counts, false))
     }
 
     /// As [`Keyspace::body`], of a key that gets the value `empty` when it is not there; and whether it is new. A key
@@ -471,16 +463,12 @@ impl Keyspace {
             }
             Lookup::Occupied(slot) => (slot, false),
         };
-        let seeds = Seeds {
-            hash: self.seed,
-            prng: &mut self.prng,
-        };
         let counts = Counts {
             hash: key.hash,
             sizes: &mut database.sizes,
             deadlines: &mut database.indexes,
         };
-        (BodyMut::new(slot, seeds, counts, new), new)
+        (BodyMut::new(slot, self.seed, counts, new), new)
     }
 
     /// Puts an entry in its key's place.
@@ -629,7 +617,7 @@ impl Keyspace {
                 continue;
             }
             removed += keys;
-            let fresh = Database::new(&self.domain, self.seed, self.prng.next_u64(), self.now);
+            let fresh = Database::new(&self.domain, self.seed, self.now);
             let old = std::mem::replace(&mut self.databases[db], fresh);
             let blocks = old.entries.table.retire(&mut self.domain);
             let garbage = garbage_mut(&mut self.garbage, &self.pending);

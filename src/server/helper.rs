@@ -1,8 +1,8 @@
 //! Threads that work for the loop: each does the jobs it is given one after the other, at a lower priority.
 //!
-//! A thread waits for its jobs, as starting one costs the loop more than taking a snapshot. There are three: `free`
-//! drops what commands gave up, `save` writes snapshots to files, `sync` makes the payloads of full synchronisations.
-//! (A fourth, of the load, ends with it.)
+//! A thread waits for its jobs, as starting one costs the loop more than taking a snapshot. There are four: `free`
+//! drops what commands gave up, `save` writes snapshots to files, `sync` makes the payloads of full synchronisations,
+//! `resolve` looks names up. (That of a load ends with it.)
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};

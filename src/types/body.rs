@@ -1,8 +1,7 @@
 //! [`BodyMut`]: the value of a key, for changing it in whatever form it has.
 
 use crate::base::hash::HashSeed;
-use crate::base::prng::Prng;
-use crate::container::{Buffer, CowTable, Domain, EntryMut};
+use crate::container::{Buffer, Domain, EntryMut};
 
 use super::entry::{BLOCK_BYTES_MAX, Entry, Value};
 use super::large::Large;
@@ -13,7 +12,7 @@ use super::times::{Times, TimesChanged};
 /// place where the allocator's class allows, and copies the entry first where a snapshot sees it.
 pub struct BodyMut<'a> {
     slot: EntryMut<'a, Entry>,
-    seeds: Seeds<'a>,
+    seed: HashSeed,
     counts: Counts<'a>,
     /// Where the counts have it.
     bin: Option<Bin>,
@@ -31,26 +30,11 @@ pub struct Counts<'a> {
     pub deadlines: &'a mut dyn TimesChanged,
 }
 
-/// What a new table needs.
-pub struct Seeds<'a> {
-    /// Hashes its keys.
-    pub hash: HashSeed,
-    /// Draws its cursor key.
-    pub prng: &'a mut Prng,
-}
-
-impl Seeds<'_> {
-    /// An empty table of entries.
-    pub fn table(&mut self, domain: &Domain) -> CowTable<Entry> {
-        CowTable::new(domain, self.hash, self.prng.next_u64())
-    }
-}
-
 impl<'a> BodyMut<'a> {
     /// The value in `slot`; the counts have it already, or not if it is new.
     pub fn new(
         slot: EntryMut<'a, Entry>,
-        seeds: Seeds<'a>,
+        seed: HashSeed,
         counts: Counts<'a>,
         new: bool,
     ) -> BodyMut<'a> {
@@ -60,7 +44,7 @@ impl<'a> BodyMut<'a> {
         };
         BodyMut {
             slot,
-            seeds,
+            seed,
             counts,
             bin,
             times,
@@ -76,7 +60,7 @@ impl<'a> BodyMut<'a> {
     /// The hash of a member or field in this keyspace's tables.
     #[inline]
     pub fn hash(&self, bytes: &[u8]) -> u64 {
-        self.seeds.hash.hash(bytes)
+        self.seed.hash(bytes)
     }
 
     /// The bytes of a small encoding and whether it is the second; None when the value is large.
@@ -92,9 +76,14 @@ impl<'a> BodyMut<'a> {
         entry.large_mut().map(|large| (large, domain))
     }
 
-    /// What a new table of this keyspace needs, and the domain.
-    pub fn seeds(&mut self) -> (&mut Seeds<'a>, &mut Domain) {
-        (&mut self.seeds, self.slot.domain())
+    /// What a new table of this keyspace needs: its seed, and the domain.
+    pub fn seed_and_domain(&mut self) -> (HashSeed, &mut Domain) {
+        (self.seed, self.slot.domain())
+    }
+
+    /// The domain that changes go through.
+    pub fn domain(&mut self) -> &mut Domain {
+        self.slot.domain()
     }
 
     /// Puts another value in this one's place; the deadline stays. A large one is given up.

@@ -511,8 +511,8 @@ impl<'a> HashMut<'a> {
             return;
         };
         let owned = bytes.to_vec();
-        let (seeds, domain) = self.body.seeds();
-        let mut table = HashTable::new(seeds, domain);
+        let (seed, domain) = self.body.seed_and_domain();
+        let mut table = HashTable::new(seed, domain);
         let hash = match timed {
             true => HashRef::Timed(Pack::of(&owned)),
             false => HashRef::Pack(Pack::of(&owned)),

@@ -15,10 +15,10 @@
 use std::cmp::Ordering;
 use std::ptr::NonNull;
 
+use crate::base::hash::HashSeed;
 use crate::base::time::UnixMs;
 use crate::container::{self, CowTable, CowTree, Domain, EntryMut, Item, Lookup};
 
-use super::body::Seeds;
 use super::entry::{Entry, Kind, Value};
 use super::large::{Collection, blocks};
 use super::table;
@@ -83,9 +83,9 @@ impl Timed {
 
 impl HashTable {
     /// An empty one.
-    pub(super) fn new(seeds: &mut Seeds<'_>, domain: &Domain) -> HashTable {
+    pub(super) fn new(seed: HashSeed, domain: &Domain) -> HashTable {
         HashTable {
-            fields: seeds.table(domain),
+            fields: table::empty(seed, domain),
             order: CowTree::new(domain),
         }
     }

@@ -513,17 +513,16 @@ impl<'a> SetMut<'a> {
             return;
         };
         let bytes = bytes.to_vec();
-        let (seeds, domain) = self.body.seeds();
-        let mut members = seeds.table(domain);
+        let (seed, domain) = self.body.seed_and_domain();
+        let mut members = table::empty(seed, domain);
         let small = match other {
             true => SetRef::Ints(IntSet::of(&bytes)),
             false => SetRef::Pack(Pack::of(&bytes)),
         };
-        let (seeds, domain) = self.body.seeds();
         small.for_each(|member| {
             let mut digits = itoa::Buffer::new();
             let text = text_of(member, &mut digits);
-            table::add(&mut members, domain, seeds.hash.hash(text), text);
+            table::add(&mut members, domain, seed.hash(text), text);
         });
         self.body.enlarge(SetTable { members });
     }

@@ -1,5 +1,6 @@
 //! Tables of entries as collections use them: a member or field is an entry's key.
 
+use crate::base::hash::HashSeed;
 use crate::container::{self, CowTable, Domain, Lookup};
 
 use super::entry::{Entry, Value};
@@ -59,6 +60,11 @@ pub(super) fn remove(table: &mut CowTable<Entry>, domain: &mut Domain, key: &[u8
     table
         .remove(domain, hash, |entry| entry.key() == key)
         .is_some()
+}
+
+/// An empty table of a keyspace with this seed.
+pub(super) fn empty(seed: HashSeed, domain: &Domain) -> CowTable<Entry> {
+    CowTable::new(domain, seed, seed.cursor_key())
 }
 
 /// A table with copies of all entries, deadlines too.

@@ -322,8 +322,8 @@ impl<'a> ZsetMut<'a> {
             return;
         };
         let owned = bytes.to_vec();
-        let (seeds, domain) = self.body.seeds();
-        let mut table = ZsetTable::new(seeds, domain);
+        let (seed, domain) = self.body.seed_and_domain();
+        let mut table = ZsetTable::new(seed, domain);
         let mut scratch = [0; 20];
         for (_, member, score) in pairs(Pack::of(&owned)) {
             table.append(domain, member.as_bytes(&mut scratch), score);

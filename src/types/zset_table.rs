@@ -17,9 +17,9 @@
 use std::cmp::Ordering;
 use std::ptr::NonNull;
 
+use crate::base::hash::HashSeed;
 use crate::container::{self, CowTable, CowTree, Domain, Item, Owned, TreeIter};
 
-use super::body::Seeds;
 use super::entry::{Entry, Kind, Value};
 use super::large::{Blocks, Collection, blocks};
 use super::string::StringRef;
@@ -96,9 +96,9 @@ fn value_of(score: f64) -> Value<'static> {
 
 impl ZsetTable {
     /// An empty one.
-    pub(super) fn new(seeds: &mut Seeds<'_>, domain: &Domain) -> ZsetTable {
+    pub(super) fn new(seed: HashSeed, domain: &Domain) -> ZsetTable {
         ZsetTable {
-            members: seeds.table(domain),
+            members: table::empty(seed, domain),
             order: CowTree::new(domain),
         }
     }

@@ -215,10 +215,13 @@ pub fn differs(words: &[Vec<u8>], ours: &[u8], theirs: &[u8]) -> bool {
             !one && head(ours) != head(theirs)
         }
         // How much of a table a call covers is the server's own.
-        b"SSCAN" | b"HSCAN" => match theirs.starts_with(b"*2\r\n$1\r\n0\r\n") {
-            true if words[2] == b"0" => lines(ours) != lines(theirs),
-            _ => head(ours) != head(theirs),
-        },
+        b"SSCAN" | b"HSCAN" => {
+            let complete = |reply: &[u8]| reply.starts_with(b"*2\r\n$1\r\n0\r\n");
+            match words[2] == b"0" && complete(ours) && complete(theirs) {
+                true => lines(ours) != lines(theirs),
+                false => head(ours) != head(theirs),
+            }
+        }
         _ => true,
     }
 }

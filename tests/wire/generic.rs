@@ -538,3 +538,37 @@ fn a_key_that_is_copied_or_renamed_is_a_new_one_to_lfu() {
         assert_eq!(pair.same("OBJECT FREQ b"), ":5\r\n", "{story}");
     }
 }
+
+/// A server's cursors last when its data is loaded anew.
+#[test]
+fn a_scan_goes_on_after_a_reload() {
+    let server = Server::start(&["--enable-debug-command", "yes"]);
+    let mut client = server.client();
+    assert_eq!(client.text("DEBUG POPULATE 3000"), "OK");
+    let members: Vec<String> = (0..3000).map(|member| format!("m{member}")).collect();
+    client.text(&format!("SADD set {}", members.join(" ")));
+    for scan in ["SCAN", "SSCAN set"] {
+        let (mut cursor, mut found) = ("0".to_owned(), Vec::new());
+        for call in 0.. {
+            let Value::Array(reply) = client.value(&format!("{scan} {cursor} COUNT 50")) else {
+                panic!("{scan} did not answer an array");
+            };
+            let Value::Array(page) = &reply[1] else {
+                panic!("{scan} did not answer a page");
+            };
+            cursor = reply[0].to_string();
+            found.extend(page.iter().map(Value::to_string));
+            if cursor == "0" {
+                break;
+            }
+            if call == 20 {
+                assert_eq!(client.text("DEBUG RELOAD"), "OK");
+            }
+        }
+        let count = found.len();
+        found.sort();
+        found.dedup();
+        assert_eq!(found.len(), count, "{scan}: none twice");
+        assert_eq!(count, if scan == "SCAN" { 3001 } else { 3000 }, "{scan}");
+    }
+}

@@ -1,8 +1,9 @@
 //! Scan cursors and uniform random entries.
 //!
 //! A scan walks the hash prefixes upwards: its position is a prefix of 48 bits, so what was there from
-//! start to end is visited, and nothing twice, whatever splits or merges meanwhile. The cursor that clients see is a keyed permutation of the position: positions are
-//! prefixes of stored keys' hashes, and a client that could read them could aim for one segment.
+//! start to end is visited, and nothing twice, whatever splits or merges meanwhile. The cursor that
+//! clients see is a keyed permutation of the position: positions are prefixes of stored keys' hashes,
+//! and a client that could read them could aim for one segment.
 #![allow(unsafe_code)]
 
 use super::CowTable;

@@ -564,7 +564,7 @@ impl<'a> ListMut<'a> {
             return;
         };
         let chunk = (packed.len() > Pack::EMPTY.len()).then(|| Chunk::of_pack(packed));
-        let (_, domain) = self.body.seeds();
+        let domain = self.body.domain();
         let mut list = QuickList::new(domain);
         if let Some(chunk) = chunk {
             list.push_chunk(domain, chunk);

@@ -897,7 +897,7 @@ impl<'a> StreamMut<'a> {
     #[inline]
     pub fn new(mut body: BodyMut<'a>) -> StreamMut<'a> {
         if body.entry().large().is_none() {
-            let (_, domain) = body.seeds();
+            let domain = body.domain();
             let stream = Stream::new(domain);
             body.enlarge(stream);
         }
