@@ -645,5 +645,15 @@ mod tests {
                 format!("Protocol error: {text}")
             );
         }
+        // The line's end does not count.
+        for end in ["\n", "\r\n"] {
+            let line = |len: usize| [vec![b'A'; len], end.into()].concat();
+            let (commands, error) = parse(&line(65_536), &limits);
+            assert_eq!((commands.len(), error), (1, None));
+            assert_eq!(
+                parse(&line(65_537), &limits).1,
+                Some(ProtocolError::InlineTooBig)
+            );
+        }
     }
 }

@@ -138,6 +138,8 @@ fn increx() {
             ),
             ("INCREX f BYFLOAT 1 EXAT 1", "[3.5, 1]"),
             ("EXISTS f", "0"),
+            ("INCREX gone EXAT 1", "[1, 1]"),
+            ("EXISTS gone", "0"),
         ],
     );
     let mut client = server.client();

@@ -497,6 +497,28 @@ fn distances_are_rounded_as_redis_rounds_them() {
     assert_eq!(client.text("GEODIST g a a"), "0.0000");
 }
 
+/// Places at 180 degrees are stored in cells of their own behind the last; -180 is not searched from there.
+#[test]
+fn places_on_the_edge_of_the_map_are_found() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    client.text("GEOADD g 180 -0.53 e -180 -0.2 w 179.9999999 0 n");
+    let search = "GEOSEARCH g FROMLONLAT 180 0 BYRADIUS 100 km ASC";
+    assert_eq!(client.text(search), "[n, e]");
+    assert_eq!(client.text("GEORADIUS g 180 0 100 km ASC"), "[n, e]");
+}
+
+#[test]
+fn bounds_of_scores_end_at_a_nul() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    client.text("ZADD z -1 a 0 b 1 c");
+    for (low, count) in [(&b"\0\xff"[..], "2"), (b"1\0", "1"), (b"(\0", "1")] {
+        let reply = client.call(&[b"ZCOUNT".as_slice(), b"z", low, b"1"]);
+        assert_eq!(reply.to_string(), count, "{}", low.escape_ascii());
+    }
+}
+
 /// Where all scores are equal, ranges by member are exact.
 #[test]
 fn ranges_by_member_answer_as_redis() {
