@@ -53,7 +53,7 @@ impl Events {
     /// what it looked for before it did.
     fn take_certain(&mut self, failed: bool) -> Vec<String> {
         let mut events = Vec::new();
-        let mut ended = String::new();
+        let mut ended = None;
         for event in self.take() {
             let (channel, message) = event.split_once(' ').unwrap_or_default();
             let (_, name) = channel.split_once("__:").unwrap_or_default();
@@ -62,9 +62,9 @@ impl Events {
                 true => (name, message),
                 false => (message, name),
             };
-            let by_its_fields = what == "del" && ended == key;
+            let by_its_fields = what == "del" && ended.as_deref() == Some(key);
             match what {
-                "expired" | "hexpired" => ended = key.to_owned(),
+                "expired" | "hexpired" => ended = Some(key.to_owned()),
                 "keymiss" if failed => {}
                 _ if by_its_fields => {}
                 _ => events.push(event),
